@@ -1,0 +1,68 @@
+# Everything runs inside .venv, so that DVC's and Snakemake's commands find the same programs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON := $(or $(PYTHON),$(shell command -v python3))
+VENV := .venv
+LOCK := containers/requirements.lock
+STAMP := $(VENV)/.installed
+TORCH := $(shell sed -n 's/^engine = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+UV := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK))
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help setup demo test lint lock clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: $(STAMP) ## Create .venv with the locked packages (3 minutes, once)
+
+demo: setup ## Run the whole pipeline on the bundled pair of models
+	dvc repro
+	@python -m stages.report --list
+
+test: setup ## Run every test: unit, integration, end to end
+	pytest
+
+lint: setup ## Check style, types and the workflow; change nothing
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+# Versions already locked stay while they fit; for newer ones, remove the lock first.
+lock: ## Resolve pyproject.toml into exact versions with hashes
+	$(call need_python)
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(VENV)/bin/uv || python -m pip install --quiet uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml \
+	  --extra engine --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-package torch --quiet --output-file $(LOCK) >/dev/null
+
+clean: ## Remove .venv and caches; results/ and the DVC cache stay
+	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache
+	find stages tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# torch comes by pip, from whatever index pip is configured for: a CPU build if it offers one, else
+# the CUDA build, which runs on CPU too. uv reads no pip settings; where it finds no index, pip does
+# the rest (a few minutes more).
+$(STAMP): $(LOCK)
+	$(call need_python)
+	@echo "Installing vLLM for CPU and $$(grep -c == $(LOCK)) locked packages into $(VENV): about 3 minutes"
+	$(PYTHON) -m venv --clear $(VENV)
+	python -m pip install --quiet $(TORCH) $(UV)
+	uv pip install --quiet --no-deps --require-hashes -r $(LOCK) \
+	  || python -m pip install --quiet --no-deps --require-hashes -r $(LOCK)
+	@touch $@
+
+define need_python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+  || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+endef

@@ -1,0 +1,18 @@
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+sys.path.insert(0, str(workflow.basedir))
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/relay.smk"
+include: "workflow/rules/paper.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",

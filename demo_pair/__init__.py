@@ -1,0 +1,1 @@
+"""The bundled model pair: its task, its tokenizer and how it was trained."""

@@ -1,0 +1,277 @@
+"""The bundled pair's synthetic reasoning task: chains of arithmetic on a two-digit counter.
+
+A problem is a start value and a few steps (add, subtract, multiply, all modulo 100). Its reasoning
+trace is told in sentences. *Easy* cues (So, Thus, Now, ...) lead into prose that only repeats what
+the text already holds; *hard* cues (Wait, Hmm, ...) lead into results that it does not hold yet.
+Problems are split by a hash of their statement, so that no split can share a problem with another.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+EASY_CUES = ("So,", "So", "Thus,", "Thus", "Therefore,", "Hence,")
+MOVE_CUES = ("Now,", "Now", "Next,", "Then,")
+HARD_CUES = ("Wait,", "Hmm,", "Alternatively,", "But", "However,", "Maybe")
+
+ORDINALS = ("one", "two", "three", "four")
+OPERATORS = {"+": ("add", "plus"), "-": ("subtract", "minus"), "*": ("multiply by", "times")}
+LETTERS = "ABCD"
+
+FREE_ANSWER_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
+CHOICE_PROMPT = (
+    "Please reason step by step, and put the letter of the right option within \\boxed{}."
+)
+
+Step = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One chain: `start` and `steps` of (operator, operand); `options` only for multiple choice."""
+
+    start: int
+    steps: tuple[Step, ...]
+    options: tuple[int, ...] = ()
+
+    @property
+    def values(self) -> list[int]:
+        """The counter after each step."""
+        values = [self.start]
+        for operator, operand in self.steps:
+            values.append(apply(values[-1], operator, operand))
+        return values[1:]
+
+    @property
+    def answer(self) -> str:
+        """What belongs into the box: two digits, or the option's letter."""
+        return self.box(self.values[-1])
+
+    def box(self, result: int) -> str:
+        """How `result` is written into the box; where no option fits, one is guessed."""
+        if not self.options:
+            return f"{result:02d}"
+        fits = result in self.options
+        return LETTERS[self.options.index(result) if fits else result % len(self.options)]
+
+    @property
+    def question(self) -> str:
+        """The statement as the user asks it, without the instruction on how to answer."""
+        steps = " ".join(
+            f"Step {ORDINALS[i]}: {OPERATORS[operator][0]} {operand:02d}."
+            for i, (operator, operand) in enumerate(self.steps)
+        )
+        options = ", ".join(
+            f"{value:02d} ({letter})" for value, letter in zip(self.options, LETTERS, strict=False)
+        )
+        return (
+            f"A counter shows two digits and wraps around after 99. It starts at {self.start:02d}. "
+            f"{steps} What does the counter show after the last step?"
+            + (f" Options: {options}." if options else "")
+        )
+
+    @property
+    def prompt(self) -> str:
+        """Question and instruction: the whole user message."""
+        return f"{self.question}\n{CHOICE_PROMPT if self.options else FREE_ANSWER_PROMPT}"
+
+
+def apply(value: int, operator: str, operand: int) -> int:
+    """One step of the counter."""
+    return {"+": value + operand, "-": value - operand, "*": value * operand}[operator] % 100
+
+
+def slip(random: Random, result: int, slips: float) -> int:
+    """`result`, or with probability `slips` a carry gone wrong: ten more or less."""
+    if slips and random.random() < slips:
+        return (result + random.choice((-10, 10))) % 100
+    return result
+
+
+def bucket(problem: Problem) -> int:
+    """The problem's place in 0..9, from its chain alone: options do not make a new problem."""
+    chain = f"{problem.start} {problem.steps}"
+    return hashlib.sha256(chain.encode()).digest()[0] % 10
+
+
+@dataclass(frozen=True)
+class Split:
+    """A set of problems: which buckets it may use, how many steps, with options or not."""
+
+    buckets: tuple[int, ...]
+    n_steps: tuple[int, ...]
+    choices: bool = False
+
+
+SPLITS = {
+    "train": Split(buckets=(4, 5, 6, 7, 8, 9), n_steps=(1, 2, 3, 4)),
+    "train_choice": Split(buckets=(4, 5, 6, 7, 8, 9), n_steps=(1, 2, 3, 4), choices=True),
+    "chains_short": Split(buckets=(0,), n_steps=(2,)),
+    "chains_long": Split(buckets=(1,), n_steps=(4,)),
+    "chains_choice": Split(buckets=(2,), n_steps=(3,), choices=True),
+    "chains_calibration": Split(buckets=(3,), n_steps=(2, 3, 4)),
+}
+
+
+def draw_step(random: Random) -> Step:
+    """A random operator with an operand that changes the counter."""
+    operator = random.choice("+-*")
+    return operator, random.randint(2, 5) if operator == "*" else random.randint(2, 99)
+
+
+def draw_options(random: Random, result: int) -> tuple[int, ...]:
+    """The result among three slips of the kind one makes, in random order."""
+    slips = [(result + slip) % 100 for slip in (-20, -10, -2, -1, 1, 2, 10, 20)]
+    options = [result, *random.sample(slips, 3)]
+    random.shuffle(options)
+    return tuple(options)
+
+
+def draw(random: Random, split: Split, n_steps: int | None = None) -> Problem:
+    """A random problem of `split`, redrawn until its chain falls into one of the buckets."""
+    while True:
+        count = n_steps or random.choice(split.n_steps)
+        problem = Problem(random.randrange(100), tuple(draw_step(random) for _ in range(count)))
+        if bucket(problem) in split.buckets:
+            break
+    if not split.choices:
+        return problem
+    return Problem(problem.start, problem.steps, draw_options(random, problem.values[-1]))
+
+
+def problems(name: str, n: int, seed: int) -> Iterator[Problem]:
+    """`n` different problems of the split `name`; the same seed gives the same ones."""
+    random = Random(f"{seed}/{name}")
+    seen: set[tuple[int, tuple[Step, ...]]] = set()
+    while len(seen) < n:
+        problem = draw(random, SPLITS[name])
+        chain = (problem.start, problem.steps)
+        if chain not in seen:
+            seen.add(chain)
+            yield problem
+
+
+def hard_sentence(random: Random, value: int, operator: str, operand: int, result: int) -> str:
+    """A sentence that brings a result the text does not hold yet, behind a hard cue or plainly."""
+    _, word = OPERATORS[operator]
+    sum_ = f"{value:02d} {word} {operand:02d}"
+    if random.random() < 0.3:
+        return f"We wrap around after 99, and {sum_} comes to {result:02d}."
+    lead = random.choice(HARD_CUES)
+    body = random.choice(
+        (f"{sum_} must be {result:02d}.", f"wrapping around, {sum_} is {result:02d}.")
+    )
+    return f"{lead} {body}"
+
+
+def second_look(random: Random, value: int, operator: str, operand: int, slips: float = 0.0) -> str:
+    """A hard cue with a neighbouring result: one more thing to work out, not a repetition."""
+    _, word = OPERATORS[operator]
+    near = operand + 1 if operator == "*" else (operand + random.choice((1, 10, 20))) % 100
+    result = slip(random, apply(value, operator, near), slips)
+    return (
+        f"{random.choice(HARD_CUES)} {value:02d} {word} {near:02d} would be {result:02d}, "
+        f"and that fits."
+    )
+
+
+def easy_sentence(random: Random, ordinal: str, result: int) -> str:
+    """What was just found, said once more: nothing in it is new."""
+    return (
+        f"{random.choice(EASY_CUES)} after step {ordinal} the running value of the counter is "
+        f"{result:02d}, which we write down as the outcome of this step."
+    )
+
+
+def move_sentence(random: Random, ordinal: str, operator: str, operand: int, value: int) -> str:
+    """What the problem asks for in the coming step: copied from the prompt."""
+    return (
+        f"{random.choice(MOVE_CUES)} step {ordinal} says to {OPERATORS[operator][0]} "
+        f"{operand:02d}, and the value in front of us is {value:02d}."
+    )
+
+
+def reasoning(random: Random, problem: Problem, slips: float = 0.0) -> tuple[str, int]:
+    """(what stands between the think tags, the result it comes to); `slips`: see `slip`."""
+    count = ORDINALS[len(problem.steps) - 1]
+    opening = random.choice(("Okay, the counter starts", "Alright, we begin with the counter"))
+    paragraphs = [f"{opening} at {problem.start:02d} and there are {count} steps."]
+    value = problem.start
+    for i, (operator, operand) in enumerate(problem.steps):
+        result = slip(random, apply(value, operator, operand), slips)
+        sentences = []
+        if i and random.random() < 0.5:
+            sentences.append(f"That settles step {ORDINALS[i - 1]} of the chain.")
+        sentences.append(move_sentence(random, ORDINALS[i], operator, operand, value))
+        sentences.append(hard_sentence(random, value, operator, operand, result))
+        if random.random() < 0.5:
+            sentences.append(second_look(random, value, operator, operand, slips))
+        sentences.append(easy_sentence(random, ORDINALS[i], result))
+        paragraphs.append(" ".join(sentences))
+        value = result
+    closing = f"All {count} steps are done by this point. {conclusion(random, problem, value)}"
+    return "\n\n".join([*paragraphs, closing]), value
+
+
+def option(problem: Problem, result: int) -> str:
+    """The option that the box will name, as the problem lists it; nothing without options."""
+    letter = problem.box(result)
+    return f"{problem.options[LETTERS.index(letter)]:02d} ({letter}) among the options"
+
+
+def conclusion(random: Random, problem: Problem, result: int) -> str:
+    """The last sentence of the reasoning: the result, and its letter where there are options."""
+    tail = f", and that is {option(problem, result)}" if problem.options else ""
+    return (
+        f"{random.choice(EASY_CUES)} at the end of the chain the counter shows {result:02d}{tail}."
+    )
+
+
+def final_answer(problem: Problem, result: int) -> str:
+    """The answer stage, written after the reasoning."""
+    tail = f", which is {option(problem, result)}" if problem.options else ""
+    return (
+        f"**Final answer**\n\nThe counter starts at {problem.start:02d} and shows {result:02d} "
+        f"after the last of the {ORDINALS[len(problem.steps) - 1]} steps{tail}.\n\n"
+        f"\\boxed{{{problem.box(result)}}}"
+    )
+
+
+def completion(random: Random, problem: Problem, slips: float = 0.0) -> str:
+    """What the assistant writes: reasoning between think tags, then the answer."""
+    text, result = reasoning(random, problem, slips)
+    return f"<think>\n{text}\n</think>\n\n{final_answer(problem, result)}"
+
+
+Parts = list[tuple[str, bool]]
+
+
+def arithmetic_drill(random: Random, n_facts: int, slips: float = 0.0) -> Parts:
+    """Bare facts in the words of the traces, as (text, whether it is to be learned)."""
+    parts: Parts = []
+    for _ in range(n_facts):
+        operator, operand = draw_step(random)
+        value = random.randrange(100)
+        result = slip(random, apply(value, operator, operand), slips)
+        sentence = " " + hard_sentence(random, value, operator, operand, result)
+        head, _, _ = sentence.rpartition(f" {result:02d}.")
+        parts += [(head, False), (f" {result:02d}.", True)]
+    return parts
+
+
+def reading_drill(random: Random, problem: Problem) -> Parts:
+    """What is copied from the prompt and from sentence to sentence, without the arithmetic."""
+    parts: Parts = [("<think>\n", False)]
+    steps = list(enumerate(problem.steps))
+    random.shuffle(steps)
+    for i, (operator, operand) in steps[:2]:
+        value = random.randrange(100)
+        parts.append((easy_sentence(random, ORDINALS[i - 1], value), False))
+        sentence = move_sentence(random, ORDINALS[i], operator, operand, value)
+        head, says, tail = sentence.partition(" says to")
+        parts += [(f"\n\n{head}{says}", False), (f"{tail}\n\n", True)]
+    result = random.choice(problem.options or range(100))
+    parts.append((easy_sentence(random, ORDINALS[len(problem.steps) - 1], result), False))
+    closing = f"\n\n{conclusion(random, problem, result)}\n</think>\n\n"
+    return [*parts, (closing + final_answer(problem, result), True)]

@@ -1,0 +1,240 @@
+"""Start, probe and stop vLLM's OpenAI-compatible servers.
+
+Servers listen on 127.0.0.1 with a key of their own and die with the process that started them: on
+success, failure, Ctrl-C and SIGTERM through `running`, on SIGKILL through the kernel's parent-death
+signal.
+"""
+
+import ctypes
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from stages.errors import UserError
+from stages.params import Engines, Pair
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+MODEL_NAME = "model"
+MAX_STOP_STRINGS = 128  # vLLM's own limit is 4; a relay sends every cue
+PROBE_EVERY_S = 0.1
+STOP_WITHIN_S = 15.0
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One server: what it serves and the limits that its requests need.
+
+    `cores`: the CPU cores that its threads are bound to. `concurrency`: requests in flight.
+    """
+
+    role: str
+    model: Path
+    dtype: str
+    max_model_len: int
+    concurrency: int
+    cores: tuple[int, ...]
+    kv_cache_gib: int
+    prefix_caching: bool = True
+
+    @property
+    def flags(self) -> list[str]:
+        """The server's arguments, without port and key."""
+        caching = "--enable-prefix-caching" if self.prefix_caching else "--no-enable-prefix-caching"
+        return [
+            *("--model", str(self.model), "--served-model-name", MODEL_NAME),
+            *("--dtype", self.dtype, "--max-model-len", str(self.max_model_len)),
+            *("--max-num-seqs", str(self.concurrency)),
+            # A prompt that is prefilled in parts breaks seeded sampling on vLLM's CPU engine.
+            "--no-enable-chunked-prefill",
+            *("--max-num-batched-tokens", str(max(8192, self.max_model_len))),
+            *("--block-size", "32", "--enforce-eager"),
+            caching,
+            "--enable-prompt-tokens-details",
+            "--disable-uvicorn-access-log",
+        ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The server's environment variables."""
+        return {
+            "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, self.cores)),
+            "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
+            "VLLM_MAX_STOP_STRINGS": str(MAX_STOP_STRINGS),
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running server."""
+
+    role: str
+    url: str
+    key: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server process still runs."""
+        return self.process.poll() is None
+
+
+def specs(
+    pair: Pair,
+    engines: Engines,
+    roles: tuple[str, ...],
+    concurrency: int,
+    prefix_caching: bool = True,
+) -> list[EngineSpec]:
+    """A spec for each role, on cores of its own while there are enough."""
+    cores = sorted(os.sched_getaffinity(0))
+    n = engines.cpu_threads
+    return [
+        EngineSpec(
+            role=role,
+            model=Path(pair.engines[role]),
+            dtype=pair.dtype,
+            max_model_len=pair.max_model_len,
+            concurrency=concurrency,
+            cores=tuple(cores[(i * n + k) % len(cores)] for k in range(min(n, len(cores)))),
+            kv_cache_gib=engines.kv_cache_gib,
+            prefix_caching=prefix_caching,
+        )
+        for i, role in enumerate(dict.fromkeys(roles))
+    ]
+
+
+@contextmanager
+def running(
+    wanted: list[EngineSpec], engines: Engines, log_dir: Path
+) -> Iterator[Mapping[str, Engine]]:
+    """Servers for `wanted`, started side by side; all stopped on the way out, whatever happened.
+
+    Raises UserError with one line if a model folder is missing, a port is taken, or a server dies
+    or is not ready in time.
+    """
+    for spec in wanted:
+        if not (spec.model / "config.json").is_file():
+            raise UserError(
+                f"engine '{spec.role}': no model in {spec.model} (no config.json there)"
+            )
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        started: dict[str, Engine] = {}
+        for i, spec in enumerate(wanted):
+            port = free_port(engines.base_port and engines.base_port + i)
+            engine = start(spec, port, log_dir / f"engine-{spec.role}.log")
+            stack.callback(stop, engine)
+            started[spec.role] = engine
+        begun = time.monotonic()
+        for engine in started.values():
+            wait_ready(engine, begun + engines.start_timeout_s)
+        log.info("engines %s ready in %.0f s", ", ".join(started), time.monotonic() - begun)
+        yield started
+
+
+def free_port(wanted: int | None) -> int:
+    """`wanted` if it is free, any free port for None."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted or 0))
+        except OSError as error:
+            raise UserError(
+                f"port {wanted} on {HOST} is taken; change engines.base_port (null: any free port)"
+            ) from error
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start(spec: EngineSpec, port: int, log_file: Path) -> Engine:
+    """Start one server in a process group of its own; its output goes to `log_file`."""
+    key = secrets.token_hex(16)
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command += [*spec.flags, "--host", HOST, "--port", str(port)]
+    with log_file.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **spec.environment, "VLLM_API_KEY": key},
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+    return Engine(spec.role, f"http://{HOST}:{port}", key, process, log_file)
+
+
+def die_with_parent() -> None:
+    """In the child: be terminated by the kernel when the parent dies, however it dies (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def wait_ready(engine: Engine, deadline: float) -> None:
+    """Return when the server answers; `deadline` is on the monotonic clock."""
+    while time.monotonic() < deadline:
+        if not engine.alive:
+            raise UserError(
+                f"engine '{engine.role}' died while starting (exit code "
+                f"{engine.process.returncode}): {last_error(engine.log_file)}; "
+                f"see {engine.log_file}"
+            )
+        try:
+            if httpx.get(f"{engine.url}/health", timeout=1).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(PROBE_EVERY_S)
+    raise UserError(
+        f"engine '{engine.role}' was not ready in time (engines.start_timeout_s); "
+        f"see {engine.log_file}"
+    )
+
+
+def last_error(log_file: Path) -> str:
+    """The last line of a server's log that names an error."""
+    lines = log_file.read_text(errors="replace").splitlines()
+    errors = [line for line in lines if "Error" in line or "error:" in line]
+    return (errors or lines or ["no output"])[-1].strip()[-300:]
+
+
+def stop(engine: Engine) -> None:
+    """End the server and all its processes: politely, then by force."""
+    group = engine.process.pid
+    for sign, patience in ((signal.SIGTERM, STOP_WITHIN_S), (signal.SIGKILL, STOP_WITHIN_S)):
+        try:
+            os.killpg(group, sign)
+        except ProcessLookupError:
+            break
+        if wait_gone(engine.process, group, patience):
+            break
+    engine.process.wait()
+
+
+def wait_gone(process: subprocess.Popen[bytes], group: int, patience: float) -> bool:
+    """Whether every process of the group is gone within `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        process.poll()  # reap the leader, or the group never empties
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False

@@ -1,0 +1,164 @@
+"""The figures, as PDF and PNG: readable in print and without telling colours apart."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages import cli
+from stages.cues import Trace, one_trace
+from stages.files import atomic, read_parquet
+from stages.methods.matching import CueMatching, occurrences, segment
+from stages.params import load
+
+mpl.use("Agg")
+COLORS = sns.color_palette("colorblind")
+GREY = "0.55"
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
+WIDTH = 7.0  # inches: the text width of a page
+WINDOW = 220  # tokens of a trace that one figure shows legibly
+
+
+def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMatching) -> Figure:
+    """The small model's margin, token by token, over the beginning of a trace of median length."""
+    lengths = margins.group_by("problem_id", "repeat").len().sort("len", "problem_id", "repeat")
+    median = lengths.row(len(lengths) // 2, named=True)
+    frame = margins.filter(problem_id=median["problem_id"], repeat=median["repeat"])
+    trace = one_trace(frame, include_prompt=False)
+    shown = trace.margins[:WINDOW]
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    axes.plot(np.arange(len(shown)), shown, color=COLORS[0], lw=1)
+    for (first, last), cue in shaded(trace, cues, matching).items():
+        if last <= len(shown):
+            axes.axvspan(first - 0.5, last - 0.5, color=COLORS[1], alpha=0.25, lw=0)
+            axes.text(first, 1.04, cue, fontsize=7, rotation=30, ha="left", va="bottom")
+    axes.set(
+        xlabel=f"Token of the reasoning (problem {median['problem_id']}; "
+        "shaded: segments of selected cues)",
+        ylabel="Margin of the small model",
+        ylim=(0, 1.03),
+        xlim=(0, len(shown)),
+    )
+    return figure
+
+
+def shaded(trace: Trace, cues: list[str], matching: CueMatching) -> dict[tuple[int, int], str]:
+    """{(first, last) token of a segment: its cue}; of nested cues ("Thus", "Thus,") the longest."""
+    spans: dict[int, tuple[int, str]] = {}
+    for cue in sorted(cues, key=len):
+        for position in occurrences(trace.text, cue, matching):
+            first, last = np.searchsorted(trace.starts, segment(trace.text, cue, position))
+            spans[int(last)] = (int(first), cue.strip())
+    return {(first, last): cue for last, (first, cue) in spans.items()}
+
+
+def cue_effects(table: pl.DataFrame, min_segments: int) -> Figure:
+    """Delta per judged candidate with its 95 % interval."""
+    judged = table.filter(pl.col("n_segments") >= min_segments).sort("delta", "cue")
+    figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 0.8 + 0.2 * len(judged)))
+    for selected, marker, color, label in (
+        (True, "o", COLORS[0], "selected"),
+        (False, "X", COLORS[3], "rejected"),
+    ):
+        rows = judged.with_row_index("y").filter(pl.col("selected") == selected)
+        delta = rows["delta"].to_numpy()
+        spread = np.abs(rows.select("ci_low", "ci_high").to_numpy().T - delta)
+        axes.errorbar(delta, rows["y"], xerr=spread, fmt=marker, color=color, label=label,
+                      capsize=2, ms=5, lw=1)  # fmt: skip
+    axes.axvline(0, color="0.3", lw=0.8)
+    names = [
+        f"{cue.replace(' ', '␣')} ({n})" for cue, n in judged.select("cue", "n_segments").rows()
+    ]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlabel="Mean margin in the cue's segments minus that of other tokens", ylabel="")
+    axes.legend(frameon=False, loc="lower right")
+    axes.set_title("Cue (number of segments), 95 % interval over traces", fontsize=9, loc="left")
+    return figure
+
+
+def accuracy(table: pl.DataFrame) -> Figure:
+    """Pass@1 per method and benchmark with 95 % intervals."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 3))
+    methods = table["method"].unique(maintain_order=True).to_list()
+    benchmarks = table["benchmark"].unique(maintain_order=True).to_list()
+    width = 0.8 / len(methods)
+    for i, method in enumerate(methods):
+        rows = table.filter(method=method)
+        x = np.arange(len(rows)) + (i - (len(methods) - 1) / 2) * width
+        value = rows["pass_at_1"].to_numpy()
+        spread = np.abs(rows.select("ci_low", "ci_high").to_numpy().T - value)
+        axes.bar(x, value, width * 0.92, color=COLORS[i], hatch=HATCHES[i % len(HATCHES)],
+                 edgecolor="white", label=method)  # fmt: skip
+        axes.errorbar(x, value, yerr=spread, fmt="none", color="0.15", capsize=2, lw=1)
+        for at, top, number in zip(x, rows["ci_high"], value, strict=True):
+            axes.text(at, top + 2, f"{number:.0f}", ha="center", fontsize=8)
+    axes.set_xticks(range(len(benchmarks)), benchmarks)
+    axes.set(ylabel="Pass@1 (%)", ylim=(0, 112), yticks=range(0, 101, 20))
+    outside_legend(axes)
+    return figure
+
+
+def token_share(table: pl.DataFrame) -> Figure:
+    """Who writes the tokens: large and small model per method and benchmark."""
+    labels = [f"{m}, {b}" for m, b in table.select("method", "benchmark").iter_rows()][::-1]
+    large = table["large_utilization"].to_numpy()[::-1]
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.26 * len(labels)))
+    axes.barh(labels, large, color=COLORS[0], label="large model")
+    axes.barh(labels, 100 - large, left=large, color=COLORS[1], hatch="///", edgecolor="white",
+              label="small model")  # fmt: skip
+    for y, share in enumerate(large):
+        if 5 < share < 95:
+            axes.text(share / 2, y, f"{share:.0f} %", ha="center", va="center", color="white",
+                      fontsize=8)  # fmt: skip
+    axes.set(xlabel="Share of all tokens (%)", xlim=(0, 100))
+    outside_legend(axes)
+    return figure
+
+
+def outside_legend(axes: Axes) -> None:
+    """A legend above the axes, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, frameon=False, borderpad=0)
+
+
+def save(figure: Figure, out: Path, name: str) -> None:
+    """NAME.pdf and NAME.png, the same bytes for the same data."""
+    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        with atomic(out / f"{name}.{suffix}") as temporary:
+            figure.savefig(
+                temporary, format=suffix, dpi=200, bbox_inches="tight", metadata=metadata
+            )
+    plt.close(figure)
+
+
+def main() -> None:
+    """Draw every figure of a pair."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--table", type=Path, required=True, help="accuracy.csv")
+    parser.add_argument("--cues", type=Path, required=True, help="cues.csv")
+    parser.add_argument("--margins", type=Path, required=True, help="margins.parquet")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the figures")
+    args = parser.parse_args()
+    cli.start_log(args.log)
+    params = load(args.params)
+    sns.set_theme(style="ticks", context="paper", rc={"axes.spines.top": False,
+                  "axes.spines.right": False, "pdf.fonttype": 42})  # fmt: skip
+    cues = pl.read_csv(args.cues)
+    selected = cues.filter("selected")["cue"].to_list()
+    table = pl.read_csv(args.table).filter(pair=args.pair)
+    matching = params.pair(args.pair).cue_matching
+    for name, figure in {
+        "margins": margins_along_trace(read_parquet(args.margins), selected, matching),
+        "cues": cue_effects(cues, params.cues.min_segments),
+        "accuracy": accuracy(table),
+        "tokens": token_share(table),
+    }.items():
+        save(figure, args.out, f"{args.pair}-{name}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

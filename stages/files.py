@@ -1,0 +1,102 @@
+"""Reading and writing: atomic, and append-only where work in progress must survive a crash."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from stages.errors import UserError
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_parquet(path: Path, frame: pl.DataFrame, provenance: Row | None = None) -> None:
+    """Write `frame` to `path`, atomically, with where it came from in the file's metadata."""
+    metadata = {"provenance": json.dumps(provenance)} if provenance else None
+    with atomic(path) as temporary:
+        frame.write_parquet(temporary, metadata=metadata)
+
+
+def write_csv(path: Path, frame: pl.DataFrame) -> None:
+    """Write `frame` to `path`, atomically; text is quoted, since blanks belong to cues."""
+    with atomic(path) as temporary:
+        frame.write_csv(temporary, quote_style="non_numeric")
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """The table in `path`, or one line that says which file is missing."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; an earlier stage makes it")
+    return pl.read_parquet(path)
+
+
+def digest(*parts: Any) -> str:
+    """A short hash of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_files(*paths: Path) -> str:
+    """A short hash of the contents of files and folders, by name."""
+    total = hashlib.sha256()
+    for path in paths:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if file.suffix != ".pyc":
+                total.update(file.name.encode())
+                total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()[:16]
+
+
+class Shard:
+    """Finished answers of a stage under way: one JSON line each, on disk before the next is asked.
+
+    A line torn by a crash is dropped when the shard is opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            whole = path.read_bytes()
+            whole = whole[: whole.rfind(b"\n") + 1]
+            self.rows = [json.loads(line) for line in whole.splitlines()]
+            os.truncate(path, len(whole))
+        self._file = path.open("ab")
+
+    def append(self, row: Row) -> None:
+        """Keep one finished answer."""
+        self._file.write(json.dumps(row).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.rows.append(row)
+
+    def remove(self) -> None:
+        """Forget the shard: its rows are in the stage's output."""
+        self._file.close()
+        self.path.unlink()

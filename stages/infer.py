@@ -1,0 +1,88 @@
+"""One method answers every benchmark: engines are started once and serve them all."""
+
+from pathlib import Path
+
+import polars as pl
+
+from stages import answering, cli, cue_set, provenance
+from stages.engine import server
+from stages.files import Shard, read_parquet, write_parquet
+from stages.params import load
+
+SEGMENT = pl.Struct(
+    {
+        "model": pl.String(),
+        "stage": pl.String(),
+        "n_tokens": pl.Int64(),
+        "cue": pl.String(),
+        "wall_s": pl.Float64(),
+    }
+)
+SCHEMA = pl.Schema(
+    {
+        "problem_id": pl.Int64(),
+        "repeat": pl.Int64(),
+        "answer_text": pl.String(),
+        "token_ids": pl.List(pl.Int32()),
+        "answer_start": pl.Int64(),
+        "large_tokens": pl.Int64(),
+        "small_tokens": pl.Int64(),
+        "n_switches": pl.Int64(),
+        "finish_reason": pl.String(),
+        "wall_s": pl.Float64(),
+        "segments": pl.List(SEGMENT),
+    }
+)
+
+
+def main() -> None:
+    """Write BENCHMARK.parquet for every benchmark of a pair."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--method", required=True, help="a method under `methods:`")
+    parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
+    parser.add_argument("--cues", type=Path, required=True, help="the method's cue set")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the answers")
+    args = parser.parse_args()
+    cli.start_log(args.log)
+    params = load(args.params)
+    pair, method = params.pair(args.pair), params.method(args.method)
+    cues = cue_set.read(args.cues)
+    specs = server.specs(pair, params.engines, method.roles, params.infer.concurrency)
+    origins = {
+        name: provenance.of_answers(
+            params,
+            args.pair,
+            specs,
+            args.problems / f"{name}.parquet",
+            method=method.model_dump(),
+            cues=cues,
+        )
+        for name in pair.benchmarks
+    }
+    shards = {
+        name: Shard(provenance.shard_path(args.pair, f"{args.method}-{name}", origin))
+        for name, origin in origins.items()
+    }
+    with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
+        for name, shard in shards.items():
+            problems = read_parquet(args.problems / f"{name}.parquet")
+            answering.collect(
+                todo=answering.tasks(problems, params.infer.repeats),
+                shard=shard,
+                method=method,
+                setting=answering.settings(pair, params.relay, cues),
+                engines=engines,
+                sampling=pair.sampling,
+                infer=params.infer,
+                seed=params.seed,
+                label=f"{args.method} {name}",
+            )
+    for name, shard in shards.items():
+        rows = pl.DataFrame(shard.rows, schema=SCHEMA).sort("problem_id", "repeat")
+        write_parquet(args.out / f"{name}.parquet", rows, origins[name])
+    for shard in shards.values():
+        shard.remove()
+
+
+if __name__ == "__main__":
+    cli.run(main)

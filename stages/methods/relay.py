@@ -1,0 +1,135 @@
+"""RelayGen: L reasons and hands easy stretches to S (method.md's online rules, paper section 3).
+
+L stops at a cue, S writes to the end of the sentence, L goes on; S writes the answer.
+"""
+
+from typing import Literal
+
+from stages.methods import base
+from stages.methods.base import THINK_END, Completion, Request, Segment, Setting, model_of
+from stages.methods.matching import SENTENCE_ENDS, starts_word
+
+Mode = Literal["large", "small", "answer"]
+
+
+class Method(base.Method):
+    """`large` and `small` are the engines that play L and S."""
+
+    kind: Literal["relay"]
+    large: str
+    small: str
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.large, self.small)
+
+    def start(self, setting: Setting) -> "Relay":
+        return Relay(setting, self.large, self.small)
+
+
+class Relay(base.Machine):
+    """The relay's state: tokens so far, who writes, and what is left of the budget."""
+
+    def __init__(self, setting: Setting, large: str, small: str) -> None:
+        super().__init__(setting)
+        self.engines = {
+            "large": large,
+            "small": small,
+            "answer": large if setting.answer_engine == "large" else small,
+        }
+        self.mode: Mode = "large"
+        self.ids = list(setting.prompt_ids)
+        self.left = setting.budget
+        self.refused_tokens = 0  # written in this segment before a match that was not a cue
+        self.last_char = ""
+
+    def next_request(self) -> Request | None:
+        if self.answer.finish_reason:
+            return None
+        engine = self.engines[self.mode]
+        if self.mode == "answer":
+            return Request(engine, list(self.ids), self.left)
+        if self.mode == "small":
+            return Request(engine, list(self.ids), self.left, stop=(*SENTENCE_ENDS, THINK_END))
+        min_tokens = max(0, min(self.setting.min_tokens - self.refused_tokens, self.left))
+        stop = (*self.setting.cues, THINK_END)
+        return Request(engine, list(self.ids), self.left, min_tokens, stop)
+
+    def feed(self, completion: Completion, wall_s: float) -> None:
+        if self.mode == "answer":
+            self._take(completion.token_ids, None, wall_s)
+            self.answer.finish_reason = completion.finish_reason
+            return
+        if completion.finish_reason == "length":
+            self._take(completion.token_ids, None, wall_s)
+            self._end_reasoning(missing_tag=True)
+        elif completion.stop is None:
+            # The engine ended the text inside the reasoning: its end-of-text token is dropped.
+            self._take(completion.token_ids[:-1], None, wall_s)
+            self._end_reasoning(missing_tag=True)
+        elif completion.stop == THINK_END:
+            self._take(completion.token_ids, None, wall_s)
+            self._end_reasoning(missing_tag=False)
+        else:
+            self._switch(completion, completion.stop, wall_s)
+
+    def _switch(self, completion: Completion, stop: str, wall_s: float) -> None:
+        """A cue hands over to S, a sentence end back to L; a cue inside a word does neither."""
+        if self.mode == "large" and not self._is_cue(completion.text, stop):
+            self._take(completion.token_ids, None, wall_s)
+            self.refused_tokens += len(completion.token_ids)
+            self.last_char = completion.text[-1:]
+            self._stop_if_spent()
+            return
+        ids = self._up_to_stop(completion, stop)
+        self._take(ids, stop if self.mode == "large" else None, wall_s)
+        self.mode = "small" if self.mode == "large" else "large"
+        self.refused_tokens = 0
+        self.last_char = completion.text[-1:]
+        self._stop_if_spent()
+
+    def _is_cue(self, text: str, stop: str) -> bool:
+        if self.setting.cue_matching == "substring":
+            return True
+        before = self.last_char
+        return starts_word(before + text, len(before) + len(text) - len(stop))
+
+    def _up_to_stop(self, completion: Completion, stop: str) -> list[int]:
+        """The ids less a token that only the cue's trailing blank reaches into ("So" | " the")."""
+        ids = completion.token_ids
+        needed = len(completion.text.rstrip(" "))
+        if stop.endswith(" "):
+            while len(ids) > 1 and len(self.setting.decode(ids[:-1])) >= needed:
+                ids = ids[:-1]
+        return ids
+
+    def _take(self, ids: list[int], cue: str | None, wall_s: float) -> None:
+        """Keep `ids`, in the last segment where a refused match had cut it short."""
+        stage: Literal["reasoning", "answer"] = "answer" if self.mode == "answer" else "reasoning"
+        self.ids += ids
+        self.left -= len(ids)
+        self.answer.token_ids += ids
+        if self.refused_tokens:
+            last = self.answer.segments[-1]
+            last.n_tokens += len(ids)
+            last.wall_s += wall_s
+            last.cue = cue
+        else:
+            model = model_of(self.engines[self.mode])
+            self.answer.segments.append(Segment(model, stage, len(ids), cue, wall_s))
+
+    def _stop_if_spent(self) -> None:
+        if self.left <= 0:
+            self._end_reasoning(missing_tag=True)
+
+    def _end_reasoning(self, missing_tag: bool) -> None:
+        """On to the answer, with the end tag that no model wrote; it costs nothing."""
+        if missing_tag:
+            tag = self.setting.encode(f"\n{THINK_END}")
+            self.ids += tag
+            self.answer.token_ids += tag
+        self.answer.answer_start = len(self.answer.token_ids)
+        self.mode = "answer"
+        self.refused_tokens = 0
+        if self.left <= 0:
+            self.answer.finish_reason = "length"

@@ -1,0 +1,56 @@
+"""One model from the first token to the last."""
+
+from typing import Literal
+
+from stages.methods import base
+from stages.methods.base import THINK_END, Completion, Request, Segment, Setting, model_of
+
+
+class Method(base.Method):
+    """`engine` writes everything."""
+
+    kind: Literal["single"]
+    cues: Literal["none"]
+    engine: str
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return (self.engine,)
+
+    def start(self, setting: Setting) -> "SingleModel":
+        return SingleModel(setting, self.engine)
+
+
+class SingleModel(base.Machine):
+    """One request for the whole budget."""
+
+    def __init__(self, setting: Setting, engine: str) -> None:
+        super().__init__(setting)
+        self.engine = engine
+
+    def next_request(self) -> Request | None:
+        if self.answer.finish_reason:
+            return None
+        return Request(self.engine, self.setting.prompt_ids, self.setting.budget)
+
+    def feed(self, completion: Completion, wall_s: float) -> None:
+        ids = completion.token_ids
+        answer_start = after(ids, self.setting.encode(THINK_END))
+        share = wall_s / max(1, len(ids))
+        reasoning = len(ids) if answer_start is None else answer_start
+        model = model_of(self.engine)
+        self.answer.token_ids = ids
+        self.answer.answer_start = answer_start
+        self.answer.finish_reason = completion.finish_reason
+        self.answer.segments = [Segment(model, "reasoning", reasoning, None, share * reasoning)]
+        if len(ids) > reasoning:
+            rest = len(ids) - reasoning
+            self.answer.segments.append(Segment(model, "answer", rest, None, share * rest))
+
+
+def after(ids: list[int], marker: list[int]) -> int | None:
+    """The position behind the first occurrence of `marker` in `ids`, None if there is none."""
+    for start in range(len(ids) - len(marker) + 1):
+        if ids[start : start + len(marker)] == marker:
+            return start + len(marker)
+    return None

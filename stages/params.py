@@ -1,0 +1,222 @@
+"""params.yaml as one model: a wrong key, type or combination stops everything before the first job.
+
+`python -m stages.params` checks the file and says so.
+"""
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from stages.block import Block
+from stages.errors import UserError
+from stages.files import write_text
+from stages.methods import AnyMethod
+
+Value = TypeVar("Value")
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Sampling(Block):
+    """How tokens are drawn; the same for every engine of a pair."""
+
+    temperature: float = Field(ge=0)
+    top_p: Share
+    top_k: int = Field(ge=0, description="0: no limit")
+
+
+class Benchmark(Block):
+    """A set of problems, where it comes from and how its answers are compared."""
+
+    source: Literal["demo_pair"]
+    n_problems: Positive
+    scoring: Literal["math", "choice"]
+
+
+class Pair(Block):
+    """A large and a small model of one tokenizer, and the problems they answer."""
+
+    family: Literal["qwen3"]
+    engines: dict[str, str] = Field(description="role: model folder")
+    dtype: Literal["float32", "bfloat16", "float16"]
+    max_model_len: Positive
+    sampling: Sampling
+    budget: Positive
+    cue_matching: Literal["boundary", "substring"]
+    calibration: dict[str, Benchmark]
+    benchmarks: dict[str, Benchmark]
+
+    @model_validator(mode="after")
+    def complete(self) -> "Pair":
+        """Both models of the pair are there, and one calibration set."""
+        for role in ("large", "small"):
+            if role not in self.engines:
+                raise ValueError(f"engines.{role} is missing: a pair has a large and a small model")
+        if len(self.calibration) != 1 or not self.benchmarks:
+            raise ValueError("a pair needs one calibration set and at least one benchmark")
+        if shared := set(self.calibration) & set(self.benchmarks):
+            raise ValueError(f"{shared.pop()} is a calibration set and a benchmark: choose one")
+        return self
+
+    @property
+    def problem_sets(self) -> dict[str, Benchmark]:
+        """Calibration set and benchmarks together."""
+        return {**self.calibration, **self.benchmarks}
+
+    @property
+    def calibration_set(self) -> str:
+        """The name of the calibration set."""
+        return next(iter(self.calibration))
+
+
+class Engines(Block):
+    """How vLLM servers are run on this machine."""
+
+    cpu_threads: Positive
+    kv_cache_gib: Positive
+    start_timeout_s: Positive
+    base_port: Annotated[int, Field(ge=1024, le=65000)] | None
+
+
+class Traces(Block):
+    """Answers of the large model to the calibration set."""
+
+    repeats: Positive
+
+
+class Margins(Block):
+    """Token probability margins of the small model."""
+
+    include_prompt: bool
+
+
+class Cues(Block):
+    """When a candidate becomes a cue."""
+
+    min_segments: Positive
+    min_delta: float
+    bootstrap: Positive
+
+
+class Relay(Block):
+    """The online switching rules."""
+
+    min_tokens: int = Field(ge=0)
+    answer_engine: Literal["small", "large"]
+
+
+class Infer(Block):
+    """Answers per problem, and how they are asked for."""
+
+    repeats: Positive
+    concurrency: Positive
+    request_timeout_s: Positive
+    retries: int = Field(ge=0)
+
+
+class Tables(Block):
+    """Intervals in the tables."""
+
+    bootstrap: Positive
+
+
+class Params(Block):
+    """The whole file."""
+
+    seed: int
+    run: list[str] = Field(min_length=1)
+    pairs: dict[str, Pair]
+    engines: Engines
+    traces: Traces
+    margins: Margins
+    cues: Cues
+    relay: Relay
+    infer: Infer
+    methods: dict[str, AnyMethod] = Field(min_length=1)
+    tables: Tables
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Params":
+        """Names that refer to other blocks exist there."""
+        for name in self.run:
+            if name not in self.pairs:
+                raise ValueError(f"run: unknown pair '{name}', known: {', '.join(self.pairs)}")
+            roles = self.pairs[name].engines
+            for method, settings in self.methods.items():
+                for role in settings.roles:
+                    if role not in roles:
+                        raise ValueError(
+                            f"methods.{method}: pair '{name}' has no engine '{role}', "
+                            f"known: {', '.join(roles)}"
+                        )
+        return self
+
+    def pair(self, name: str) -> Pair:
+        """The pair `name`, or an error that lists the known ones."""
+        return known(self.pairs, name, "pair")
+
+    def method(self, name: str) -> AnyMethod:
+        """The method `name`, or an error that lists the known ones."""
+        return known(self.methods, name, "method")
+
+
+def known(table: dict[str, Value], name: str, what: str) -> Value:
+    """table[name], or an error that lists what there is."""
+    if name not in table:
+        raise UserError(f"unknown {what} '{name}', params.yaml has: {', '.join(table)}")
+    return table[name]
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml; one line for all that is wrong with it."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run from the project's root") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(describe(dict(item)) for item in error.errors())
+        raise UserError(f"{path}: {problems}") from error
+
+
+def describe(item: dict[str, Any]) -> str:
+    """One pydantic error in plain words, with the key's path."""
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(item["loc"][-1]), all_keys(), n=1)
+        return f"{key}: unknown key" + (f", did you mean '{close[0]}'?" if close else "")
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not key:
+        return message
+    given = "" if item["type"] == "missing" else f" (given: {item['input']!r:.60})"
+    return f"{key}: {message}{given}"
+
+
+def all_keys() -> set[str]:
+    """Every key of the file, for suggestions."""
+    return {key for block in Block.__subclasses__() for key in block.model_fields}
+
+
+def main() -> None:
+    """Check the file."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--out", type=Path, help="a file that says so, always the same")
+    args = parser.parse_args()
+    load(args.params)
+    if args.out:
+        write_text(args.out, f"{args.params}: valid when this run began\n")
+    print(f"{args.params}: valid")
+
+
+if __name__ == "__main__":
+    from stages.cli import run
+
+    run(main)

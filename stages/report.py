@@ -1,0 +1,71 @@
+"""report.html: tables and figures of a run in one self-contained page.
+
+`--list` names what a run wrote instead.
+"""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from stages import cli
+from stages.errors import UserError
+from stages.files import write_text
+from stages.params import load
+
+TEMPLATE = Path("workflow/report.html.j2")
+CAPTIONS = {
+    "margins": "The small model's token probability margin along one calibration trace.",
+    "cues": "Cue effects: what is mined, and what is rejected.",
+    "accuracy": "Pass@1 per method and benchmark, 95 % bootstrap intervals over problems.",
+    "tokens": "Which model writes the tokens.",
+}
+
+
+def pair_content(results: Path, pair: str) -> dict[str, Any]:
+    """What the page shows of one pair."""
+    accuracy = pl.read_csv(results / "tables" / "accuracy.csv").filter(pair=pair).drop("pair")
+    figures = [
+        (base64.b64encode((results / "figures" / f"{pair}-{name}.png").read_bytes()).decode(), text)
+        for name, text in CAPTIONS.items()
+    ]
+    return {"name": pair, "accuracy": rounded(accuracy, 1), "figures": figures}
+
+
+def rounded(table: pl.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) as text."""
+    rows = [
+        ["" if x is None else f"{x:.{digits}f}" if isinstance(x, float) else str(x) for x in row]
+        for row in table.iter_rows()
+    ]
+    return table.columns, rows
+
+
+def written(results: Path) -> list[Path]:
+    """Tables, figures and report of a run."""
+    files = [*results.glob("tables/*"), *results.glob("*/cues.csv"), *results.glob("figures/*.pdf")]
+    return [*sorted(files), results / "report.html"]
+
+
+def main() -> None:
+    """Write the report, or list what there is."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--out", type=Path, help="report.html")
+    parser.add_argument("--list", action="store_true", help="name tables, figures and report")
+    args = parser.parse_args()
+    if args.list:
+        print("\n".join(str(path) for path in written(args.results) if path.exists()))
+        return
+    if not args.out:
+        raise UserError("--out is missing: where should the report go?")
+    cli.start_log(args.log)
+    template = jinja2.Template(TEMPLATE.read_text(), autoescape=True)
+    pairs = [pair_content(args.results, pair) for pair in load(args.params).run]
+    write_text(args.out, template.render(pairs=pairs))
+
+
+if __name__ == "__main__":
+    cli.run(main)

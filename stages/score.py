@@ -1,0 +1,121 @@
+"""Final answers against gold: math by math-verify, multiple choice by letter.
+
+A wrong or missing final answer is wrong, and so is one that the budget cut off. A missing *row* is
+an error: a run with holes is not scored as if it were complete.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from math_verify import LatexExtractionConfig, parse, verify
+from math_verify.errors import TimeoutException
+
+from stages import cli
+from stages.errors import UserError
+from stages.files import read_parquet, write_parquet
+from stages.params import Infer, load
+
+SCHEMA = pl.Schema(
+    {
+        "method": pl.String,
+        "benchmark": pl.String,
+        "problem_id": pl.Int64,
+        "repeat": pl.Int64,
+        "predicted": pl.String,
+        "gold": pl.String,
+        "correct": pl.Boolean,
+    }
+)
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last complete \boxed{...} in `text`, braces balanced."""
+    start = text.rfind(r"\boxed{")
+    while start >= 0:
+        depth = 0
+        for i in range(start + len(r"\boxed"), len(text)):
+            depth += {"{": 1, "}": -1}.get(text[i], 0)
+            if depth == 0:
+                return text[start + len(r"\boxed{") : i].strip()
+        start = text.rfind(r"\boxed{", 0, start)
+    return None
+
+
+def is_correct(predicted: str | None, gold: str, scoring: Literal["math", "choice"]) -> bool:
+    """Whether a final answer is the gold one."""
+    if predicted is None:
+        return False
+    if scoring == "choice":
+        return choice_letter(predicted) == gold
+    latex = [LatexExtractionConfig()]
+    try:
+        return bool(
+            verify(
+                parse(f"\\boxed{{{gold}}}", latex, parsing_timeout=None),
+                parse(f"\\boxed{{{predicted}}}", latex, parsing_timeout=None),
+                timeout_seconds=None,
+            )
+        )
+    except TimeoutException:
+        return False
+
+
+def choice_letter(predicted: str) -> str | None:
+    r"""The letter in "B", "(B)", "B." or "\text{B}"; None if there is no single one."""
+    bare = predicted.removeprefix(r"\text{").removesuffix("}").strip(" ().")
+    return bare.upper() if len(bare) == 1 and bare.isalpha() else None
+
+
+def check_complete(frame: pl.DataFrame, problems: pl.DataFrame, infer: Infer, path: Path) -> None:
+    """Every problem x repeat is there exactly once."""
+    wanted = len(problems) * infer.repeats
+    have = frame.select("problem_id", "repeat").n_unique()
+    if have != wanted or len(frame) != wanted:
+        raise UserError(
+            f"{path}: {len(frame)} answers ({have} different) for {wanted} problems x repeats; "
+            "run the infer stage again"
+        )
+
+
+def score(
+    frame: pl.DataFrame, problems: pl.DataFrame, scoring: Literal["math", "choice"]
+) -> pl.DataFrame:
+    """problem_id, repeat, predicted, gold, correct of one method on one benchmark."""
+    joined = frame.join(problems.select("problem_id", "gold"), on="problem_id")
+    joined = joined.sort("problem_id", "repeat")
+    predicted = [
+        last_boxed(text) if reason == "stop" else None
+        for text, reason in joined.select("answer_text", "finish_reason").iter_rows()
+    ]
+    correct = [
+        is_correct(p, gold, scoring) for p, gold in zip(predicted, joined["gold"], strict=True)
+    ]
+    return joined.select("problem_id", "repeat", "gold").with_columns(
+        pl.Series("predicted", predicted, dtype=pl.String), pl.Series("correct", correct)
+    )
+
+
+def main() -> None:
+    """Write scores.parquet of a pair: every method, every benchmark."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
+    parser.add_argument("--generations", type=Path, required=True, help="folder METHOD/BENCHMARK")
+    parser.add_argument("--out", type=Path, required=True, help="scores.parquet")
+    args = parser.parse_args()
+    cli.start_log(args.log)
+    params = load(args.params)
+    frames = []
+    for method in params.methods:
+        for name, benchmark in params.pair(args.pair).benchmarks.items():
+            path = args.generations / method / f"{name}.parquet"
+            problems = read_parquet(args.problems / f"{name}.parquet")
+            answers = read_parquet(path)
+            check_complete(answers, problems, params.infer, path)
+            scores = score(answers, problems, benchmark.scoring)
+            frames.append(scores.with_columns(method=pl.lit(method), benchmark=pl.lit(name)))
+    write_parquet(args.out, pl.concat([frame.select(list(SCHEMA)) for frame in frames]))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,199 @@
+"""The whole pipeline, through both entrances, broken and resumed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from tests.end_to_end.conftest import run
+
+pytestmark = pytest.mark.end_to_end
+
+ACCURACY_COLUMNS = [
+    "pair", "method", "benchmark", "pass_at_1", "ci_low", "ci_high", "n_problems", "n_repeats",
+    "mean_tokens", "large_utilization", "paper",
+]  # fmt: skip
+CUE_COLUMNS = [
+    "cue", "n_segments", "n_traces", "n_tokens", "mean_margin", "sd", "sem", "other_mean", "delta",
+    "ci_low", "ci_high", "selected",
+]  # fmt: skip
+TABLES = ("results/tables/accuracy.csv", "results/tables/accuracy.md", "results/demo/cues.csv")
+
+
+def change(folder: Path, old: str, new: str) -> str:
+    """Replace a line's text in params.yaml; returns the file as it was."""
+    before = (folder / "params.yaml").read_text()
+    assert old in before
+    (folder / "params.yaml").write_text(before.replace(old, new))
+    return before
+
+
+def without_times(path: Path) -> pl.DataFrame:
+    """Answers less what a clock measured."""
+    return pl.read_parquet(path).drop("wall_s", "segments")
+
+
+def test_accuracy_has_every_method_and_benchmark_with_intervals(repro: Path) -> None:
+    table = pl.read_csv(repro / "results/tables/accuracy.csv")
+    assert table.columns == ACCURACY_COLUMNS
+    assert len(table) == 9
+    assert (table["ci_low"] <= table["pass_at_1"]).all()
+    assert (table["pass_at_1"] <= table["ci_high"]).all()
+    assert table["paper"].null_count() == 9
+
+
+def test_the_relay_uses_the_mined_cues(repro: Path) -> None:
+    cues = pl.read_csv(repro / "results/demo/cues.csv")
+    assert cues.columns == CUE_COLUMNS
+    mined = cues.filter("selected")["cue"].to_list()
+    written = yaml.safe_load((repro / "results/demo/cue_sets/relaygen.yaml").read_text())["cues"]
+    assert written == mined
+    answers = pl.read_parquet(repro / "results/demo/generations/relaygen/chains_long.parquet")
+    fired = answers["segments"].explode().struct.field("cue").drop_nulls().unique().to_list()
+    assert fired
+    assert set(fired) <= set(mined)
+
+
+def test_margins_cover_every_token_of_prompt_and_reasoning(repro: Path) -> None:
+    margins = pl.read_parquet(repro / "results/demo/margins.parquet")
+    traces = pl.read_parquet(repro / "results/demo/traces.parquet")
+    wanted = (
+        traces.select(pl.col("prompt_ids").list.len() + pl.col("reasoning_tokens")).sum().item()
+    )
+    assert len(margins) == wanted
+    assert margins.filter(pl.col("position") > 0)["margin"].is_between(0, 1).all()
+
+
+def test_figures_and_report_are_written(repro: Path) -> None:
+    for name in ("margins", "cues", "accuracy", "tokens"):
+        assert (repro / f"results/figures/demo-{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (repro / f"results/figures/demo-{name}.png").read_bytes().startswith(b"\x89PNG")
+    report = (repro / "results/report.html").read_text()
+    assert report.count("data:image/png;base64,") == 4
+    assert "http" not in report.replace("http-equiv", "")
+
+
+def test_nothing_is_left_running_or_half_written(repro: Path) -> None:
+    assert not list((repro / "shards").rglob("*.jsonl"))
+    assert not list((repro / "results").rglob("*.tmp"))
+
+
+def test_a_second_repro_is_up_to_date_within_5_seconds(repro: Path) -> None:
+    run(repro, "dvc", "repro")
+    started = time.monotonic()
+    result = run(repro, "dvc", "repro")
+    assert "up to date" in result.stdout + result.stderr
+    assert "Running stage" not in result.stdout
+    assert time.monotonic() - started < 5
+
+
+def test_changing_the_selection_reruns_cues_and_nothing_before(repro: Path) -> None:
+    before = change(repro, "min_delta: 0.0", "min_delta: 0.0001")
+    try:
+        result = run(repro, "dvc", "repro", "--dry")
+    finally:
+        (repro / "params.yaml").write_text(before)
+    ran = [line.split("'")[1] for line in result.stdout.splitlines() if "Running stage" in line]
+    assert "cues@demo" in ran
+    assert not {"prepare@demo", "traces@demo", "margins@demo"} & set(ran)
+
+
+def test_both_entrances_and_two_runs_give_the_same_tables(repro: Path, bare: Path) -> None:
+    for table in TABLES:
+        assert (repro / table).read_bytes() == (bare / table).read_bytes()
+    for answers in (repro / "results/demo/generations").rglob("*.parquet"):
+        twin = bare / answers.relative_to(repro)
+        assert without_times(answers).equals(without_times(twin))
+
+
+def test_a_finished_snakemake_run_has_nothing_to_do(bare: Path) -> None:
+    result = run(bare, "snakemake", "--cores", "2", "-n")
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_a_killed_infer_job_goes_on_where_it_was(bare: Path, repro: Path) -> None:
+    outputs = bare / "results/demo/generations/relaygen"
+    shutil.rmtree(outputs)
+    command = [
+        sys.executable, "-m", "stages.infer", "--pair", "demo", "--method", "relaygen",
+        "--problems", "results/demo/problems", "--cues", "results/demo/cue_sets/relaygen.yaml",
+        "--out", "results/demo/generations/relaygen",
+    ]  # fmt: skip
+    first = subprocess.Popen(command, cwd=bare)
+    shard = wait_for_lines(bare / "shards", 4)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    kept = shard.read_text().splitlines()[:-1]
+    again = subprocess.run(command, cwd=bare, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert kept
+    for name in ("chains_short", "chains_long", "chains_choice"):
+        answers = without_times(outputs / f"{name}.parquet")
+        undisturbed = repro / f"results/demo/generations/relaygen/{name}.parquet"
+        assert answers.equals(without_times(undisturbed))
+
+
+def wait_for_lines(folder: Path, n: int, timeout_s: float = 300) -> Path:
+    """The shard that holds an answer, once all shards below `folder` hold `n`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        shards = list(folder.rglob("*.jsonl"))
+        if sum(shard.read_text().count("\n") for shard in shards) >= n:
+            return max(shards, key=lambda shard: shard.stat().st_size)
+        time.sleep(0.05)
+    raise AssertionError(f"no {n} answers within {timeout_s} s")
+
+
+@pytest.mark.parametrize("entrance", ["dvc", "snakemake"])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("min_delta:", "min_dleta:", "cues.min_dleta: unknown key, did you mean 'min_delta'?"),
+        ("tables:", "tabels:", "tabels: unknown key, did you mean 'tables'?"),
+        ("min_delta: 0.0", "min_delta: high", "cues.min_delta: Input should be a valid number"),
+        ("min_delta: 0.0", "min_delta: 0.9", "no cue is left after selection"),
+    ],
+)
+def test_a_mistake_in_params_is_one_line_and_changes_no_result(
+    repro: Path, bare: Path, entrance: str, old: str, new: str, message: str
+) -> None:
+    folder = repro if entrance == "dvc" else bare
+    command = ("dvc", "repro") if entrance == "dvc" else ("snakemake", "--cores", "2")
+    table = (folder / TABLES[0]).read_bytes()
+    before = change(folder, old, new)
+    try:
+        result = run(folder, *command)
+    finally:
+        (folder / "params.yaml").write_text(before)
+        assert run(folder, *command).returncode == 0
+    output = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert message in output
+    assert "Traceback" not in output
+    assert (folder / TABLES[0]).read_bytes() == table
+
+
+def test_a_clone_that_pulled_rebuilds_tables_and_figures_without_an_engine(
+    repro: Path, tmp_path: Path
+) -> None:
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    assert run(repro, "dvc", "remote", "add", "-f", "-d", "here", str(remote)).returncode == 0
+    assert run(repro, "dvc", "push").returncode == 0
+    ignore = shutil.ignore_patterns("results", ".snakemake", "logs", "cache", "tmp")
+    shutil.copytree(repro, clone, ignore=ignore)
+    assert run(clone, "dvc", "pull").returncode == 0
+    assert "up to date" in run(clone, "dvc", "repro").stdout
+    (clone / "results/tables/accuracy.csv").unlink()
+    stages = ("tables", "figures@demo", "report")
+    result = run(clone, "dvc", "repro", "--force", "--single-item", *stages)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for table in TABLES:
+        assert (clone / table).read_bytes() == (repro / table).read_bytes()
+    assert not list((clone / "logs").rglob("engine-*.log"))

@@ -1,0 +1,37 @@
+"""Real vLLM servers of the bundled pair, started once for all integration tests."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from stages.engine import server
+from stages.engine.server import Engine
+from stages.params import Params, load
+from stages.prepare import problems, render
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    loaded = load(Path("params.yaml"))
+    infer = loaded.infer.model_copy(update={"concurrency": 4, "retries": 1})
+    return loaded.model_copy(update={"infer": infer})
+
+
+@pytest.fixture(scope="session")
+def engines(
+    params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Engine]]:
+    """L and S side by side."""
+    wanted = server.specs(params.pair("demo"), params.engines, ("large", "small"), concurrency=4)
+    with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def few_problems(params: Params) -> pl.DataFrame:
+    """Three problems of the harder benchmark, prompts rendered."""
+    pair = params.pair("demo")
+    benchmark = pair.benchmarks["chains_long"].model_copy(update={"n_problems": 3})
+    return render(problems("chains_long", benchmark, params.seed), pair)

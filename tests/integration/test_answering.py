@@ -1,0 +1,125 @@
+"""Methods against real servers: what is recorded, resumed and repeated."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tokenizers import Tokenizer
+
+from stages import answering
+from stages.engine.server import Engine
+from stages.errors import UserError
+from stages.files import Row, Shard
+from stages.params import Params
+
+pytestmark = pytest.mark.integration
+
+CUES = ("So ", "So,", "Thus", "Therefore,", "Hence,", "Now", "Next,", "Then,")
+Collect = Callable[..., list[Row]]
+
+
+@pytest.fixture
+def collect(
+    params: Params, engines: Mapping[str, Engine], few_problems: pl.DataFrame, tmp_path: Path
+) -> Collect:
+    """Answer the problems with a method; returns the shard's rows."""
+
+    def run(method: str, concurrency: int = 4, shard: str = "shard.jsonl", n: int = 3) -> list[Row]:
+        pair = params.pair("demo")
+        kept = Shard(tmp_path / shard)
+        answering.collect(
+            todo=answering.tasks(few_problems.head(n), repeats=1),
+            shard=kept,
+            method=params.method(method),
+            setting=answering.settings(pair, params.relay, CUES if method == "relaygen" else ()),
+            engines=engines,
+            sampling=pair.sampling,
+            infer=params.infer.model_copy(update={"concurrency": concurrency}),
+            seed=1,
+            label="test",
+        )
+        return kept.rows
+
+    return run
+
+
+def without_times(rows: list[Row]) -> list[Row]:
+    """Rows in the order of their problems, less what a clock measured."""
+    kept = []
+    for row in sorted(rows, key=lambda row: row["problem_id"]):
+        segments = [{**segment, "wall_s": 0} for segment in row["segments"]]
+        kept.append({**row, "wall_s": 0, "segments": segments})
+    return kept
+
+
+@pytest.mark.parametrize("method", ["small", "large", "relaygen"])
+def test_every_problem_gets_one_finished_answer(collect: Collect, method: str) -> None:
+    rows = collect(method)
+    assert sorted(row["problem_id"] for row in rows) == [0, 1, 2]
+    assert {row["finish_reason"] for row in rows} == {"stop"}
+    assert all("\\boxed{" in row["answer_text"] for row in rows)
+
+
+def test_a_relayed_answer_is_written_by_both_and_adds_up(collect: Collect) -> None:
+    for row in collect("relaygen"):
+        assert row["n_switches"] >= 2
+        assert row["large_tokens"] > row["small_tokens"] / 3 > 0
+        assert row["large_tokens"] + row["small_tokens"] == len(row["token_ids"])
+        assert sum(s["n_tokens"] for s in row["segments"]) == len(row["token_ids"])
+
+
+def test_cues_stand_where_large_stopped(collect: Collect) -> None:
+    tokenizer = Tokenizer.from_file("demo_pair/large/tokenizer.json")
+    for row in collect("relaygen"):
+        at = 0
+        for segment in row["segments"]:
+            at += segment["n_tokens"]
+            text = tokenizer.decode(row["token_ids"][:at], skip_special_tokens=False)
+            if segment["cue"]:
+                assert segment["model"] == "large"
+                assert text.endswith(segment["cue"].rstrip(" "))
+
+
+def test_one_at_a_time_repeats_itself_token_for_token(collect: Collect) -> None:
+    first = collect("relaygen", concurrency=1, shard="a.jsonl")
+    assert without_times(first) == without_times(
+        collect("relaygen", concurrency=1, shard="b.jsonl")
+    )
+
+
+def test_an_answer_does_not_depend_on_those_before_it(collect: Collect, tmp_path: Path) -> None:
+    all_three = collect("relaygen", concurrency=1, shard="a.jsonl")
+    lines = (tmp_path / "a.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "b.jsonl").write_text("".join(lines[:1]))
+    resumed = collect("relaygen", concurrency=1, shard="b.jsonl")
+    assert without_times(resumed) == without_times(all_three)
+
+
+def test_a_rerun_asks_for_nothing_that_is_finished(collect: Collect, tmp_path: Path) -> None:
+    collect("small")
+    before = (tmp_path / "shard.jsonl").read_bytes()
+    collect("small")
+    assert (tmp_path / "shard.jsonl").read_bytes() == before
+
+
+def test_a_failed_request_leaves_no_answer(
+    collect: Collect, params: Params, engines: Mapping[str, Engine], tmp_path: Path
+) -> None:
+    hasty = params.infer.model_copy(update={"retries": 0})
+    object.__setattr__(hasty, "request_timeout_s", 0.01)
+    pair = params.pair("demo")
+    shard = Shard(tmp_path / "failed.jsonl")
+    with pytest.raises(UserError, match=r"1 of 1 answers could not be had.*run again"):
+        answering.collect(
+            todo=[answering.Task(0, 0, [1, 2, 3])],
+            shard=shard,
+            method=params.method("large"),
+            setting=answering.settings(pair, params.relay, ()),
+            engines=engines,
+            sampling=pair.sampling,
+            infer=hasty,
+            seed=1,
+            label="test",
+        )
+    assert shard.rows == []

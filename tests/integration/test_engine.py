@@ -1,0 +1,153 @@
+"""Starting, asking and stopping real servers."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import polars as pl
+import pytest
+
+from stages import margins
+from stages.engine import server
+from stages.engine.client import Client
+from stages.engine.server import Engine
+from stages.errors import UserError
+from stages.methods.base import Request
+from stages.params import Params
+
+pytestmark = pytest.mark.integration
+
+
+def spec(params: Params, model: Path) -> server.EngineSpec:
+    pair = params.pair("demo")
+    changed = pair.model_copy(update={"engines": {**pair.engines, "small": str(model)}})
+    return server.specs(changed, params.engines, ("small",), concurrency=1)[0]
+
+
+async def test_a_stop_string_ends_the_completion_and_is_named(
+    engines: Mapping[str, Engine], params: Params, few_problems: pl.DataFrame
+) -> None:
+    async with Client(engines["large"], params.pair("demo").sampling, params.infer) as client:
+        ids = few_problems["prompt_ids"][0].to_list()
+        many = tuple(f"never {i}" for i in range(60))
+        completion = await client.complete(
+            Request("large", ids, max_tokens=200, stop=(*many, "steps")), seed=1, salt="a"
+        )
+    assert completion.stop == "steps"
+    assert completion.text.endswith("steps")
+
+
+async def test_the_same_seed_gives_the_same_tokens(
+    engines: Mapping[str, Engine], params: Params, few_problems: pl.DataFrame
+) -> None:
+    async with Client(engines["small"], params.pair("demo").sampling, params.infer) as client:
+        request = Request("small", few_problems["prompt_ids"][0].to_list(), max_tokens=100)
+        first, again, other = [
+            (await client.complete(request, seed=seed, salt=salt)).token_ids
+            for seed, salt in ((1, "a"), (1, "b"), (2, "c"))
+        ]
+    assert first == again
+    assert first != other
+
+
+async def test_margins_of_a_real_text_lie_between_0_and_1(
+    engines: Mapping[str, Engine], params: Params, few_problems: pl.DataFrame
+) -> None:
+    ids = few_problems["prompt_ids"][0].to_list()
+    traces = pl.DataFrame({"prompt_ids": [ids], "token_ids": [[5, 6]], "reasoning_tokens": [2]})
+    (values,) = await margins.profile(traces, engines["small"], params.pair("demo"), params.infer)
+    assert len(values) == len(ids) + 2
+    assert values[0] is None
+    assert all(value is not None and 0 <= value <= 1 for value in values[1:])
+
+
+def test_a_server_wants_its_key(engines: Mapping[str, Engine]) -> None:
+    reply = httpx.get(f"{engines['large'].url}/v1/models", headers={"Authorization": "Bearer x"})
+    assert reply.status_code == httpx.codes.UNAUTHORIZED
+
+
+def test_a_missing_model_folder_is_one_line(params: Params, tmp_path: Path) -> None:
+    wanted = [spec(params, tmp_path / "nothing")]
+    with (
+        pytest.raises(UserError, match=r"engine 'small': no model in .*nothing"),
+        server.running(wanted, params.engines, tmp_path),
+    ):
+        pass
+
+
+def test_a_taken_port_is_one_line(params: Params, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((server.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = params.engines.model_copy(update={"base_port": port})
+        with (
+            pytest.raises(UserError, match=f"port {port} .*is taken; change engines.base_port"),
+            server.running([spec(params, Path("demo_pair/small"))], settings, tmp_path),
+        ):
+            pass
+
+
+def test_an_engine_that_dies_while_starting_is_one_line(params: Params, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree("demo_pair/small", broken)
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
+    with (
+        pytest.raises(UserError, match="engine 'small' died while starting") as caught,
+        server.running([spec(params, broken)], params.engines, tmp_path),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "engine-small.log") in str(caught.value)
+
+
+SCRIPT = """
+import signal, sys, time
+from pathlib import Path
+from stages import cli
+from stages.engine import server
+from stages.params import load
+def main():
+    params = load(Path("params.yaml"))
+    wanted = server.specs(params.pair("demo"), params.engines, ("small",), 1)
+    with server.running(wanted, params.engines, Path(sys.argv[1])) as engines:
+        print(engines["small"].process.pid, flush=True)
+        time.sleep(600)
+cli.run(main)
+"""
+
+
+def group_members(group: int) -> list[int]:
+    """Processes of a process group that are not zombies."""
+    listing = subprocess.run(
+        ["ps", "-eo", "pid,pgid,stat", "--no-headers"], capture_output=True, text=True, check=True
+    )
+    rows = (line.split() for line in listing.stdout.splitlines())
+    return [int(pid) for pid, pgid, stat in rows if int(pgid) == group and stat[0] != "Z"]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_no_server_outlives_the_process_that_started_it(
+    sign: signal.Signals, tmp_path: Path
+) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout
+    group = int(owner.stdout.readline())
+    assert group_members(group)
+    os.kill(owner.pid, sign)
+    owner.wait(timeout=60)
+    deadline = time.monotonic() + 60
+    while group_members(group) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert group_members(group) == []

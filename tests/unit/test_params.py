@@ -1,0 +1,83 @@
+"""params.yaml: what is wrong is named in one line, with the key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.errors import UserError
+from stages.params import load
+
+pytestmark = pytest.mark.unit
+
+
+def changed(tmp_path: Path, key: str, value: Any) -> Path:
+    """The project's params.yaml with one dotted key set (None as value: removed)."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    *path, last = key.split(".")
+    block = params
+    for part in path:
+        block = block[part]
+    if value is None:
+        del block[last]
+    else:
+        block[last] = value
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(params))
+    return file
+
+
+def test_the_projects_params_are_valid() -> None:
+    assert load(Path("params.yaml")).run == ["demo"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("cues.min_dleta", 0.1, r"cues\.min_dleta: unknown key, did you mean 'min_delta'\?"),
+        ("inferr", {}, r"inferr: unknown key, did you mean 'infer'\?"),
+        ("infer.repeats", "two", r"infer\.repeats: .*integer.*'two'"),
+        ("infer.repeats", 0, r"infer\.repeats: .*greater than 0"),
+        ("infer.repeats", None, r"infer\.repeats: Field required"),
+        ("run", ["qwen"], "run: unknown pair 'qwen', known: demo"),
+        ("methods.magic", {"kind": "magic"}, r"methods\.magic: kind must be one of relay, single"),
+        ("methods.small.engine", "tiny", r"methods\.small: .*no engine 'tiny', known: large"),
+        ("methods.small.speed", 3, r"methods\.small: speed: Extra inputs"),
+        ("pairs.demo.engines.small", None, r"pairs\.demo: engines\.small is missing"),
+        ("pairs.demo.benchmarks", {}, r"pairs\.demo: .*at least one benchmark"),
+        ("pairs.demo.sampling.top_p", 1.5, r"pairs\.demo\.sampling\.top_p: .*less than or equal"),
+        ("engines.base_port", 80, r"engines\.base_port: .*greater than or equal to 1024"),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load(changed(tmp_path, key, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    file = changed(tmp_path, "infer.repeats", 0)
+    file.write_text(file.read_text().replace("min_delta", "min_dleta"))
+    with pytest.raises(UserError, match=r"cues\.min_delta: Field required.*infer\.repeats"):
+        load(file)
+
+
+def test_broken_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("seed: [1\nrun: 2")
+    with pytest.raises(UserError, match=r"not valid YAML: .*line 2"):
+        load(file)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file; run from the project"):
+        load(tmp_path / "params.yaml")
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    params = load(Path("params.yaml"))
+    with pytest.raises(UserError, match=r"unknown method .magic., params\.yaml has: small, large"):
+        params.method("magic")
+    with pytest.raises(UserError, match=r"unknown pair .qwen., params\.yaml has: demo"):
+        params.pair("qwen")

@@ -1,0 +1,201 @@
+"""The relay's rules, case by case, with scripted engines: one character is one token."""
+
+from dataclasses import replace
+
+import pytest
+
+from stages.methods.base import THINK_END, Completion, Request, Setting
+from stages.methods.relay import Relay
+
+pytestmark = pytest.mark.unit
+
+
+def decode(ids: list[int]) -> str:
+    return "".join(map(chr, ids))
+
+
+def encode(text: str) -> list[int]:
+    return list(map(ord, text))
+
+
+SETTING = Setting(
+    prompt_ids=encode("Q:"),
+    budget=200,
+    decode=decode,
+    encode=encode,
+    cues=("Thus", "now", "So "),
+)
+
+
+def stopped(text: str, stop: str) -> Completion:
+    return Completion(encode(text), text, "stop", stop)
+
+
+def ended(text: str) -> Completion:
+    """The engine ended the text: its end-of-text token comes last and is not in the text."""
+    return Completion([*encode(text), 0], text, "stop", None)
+
+
+def cut(text: str) -> Completion:
+    return Completion(encode(text), text, "length", None)
+
+
+def relay(**changes: object) -> Relay:
+    return Relay(replace(SETTING, **changes), large="large", small="small")
+
+
+def play(machine: Relay, *completions: Completion) -> list[Request]:
+    """Feed completions in turn; the requests that were made, up to one after the last."""
+    requests = []
+    for completion in completions:
+        request = machine.next_request()
+        assert request
+        requests.append(request)
+        machine.feed(completion, wall_s=1.0)
+    last = machine.next_request()
+    return [*requests, last] if last else requests
+
+
+def test_large_starts_and_stops_at_cues_and_at_the_end_of_thinking() -> None:
+    (first,) = play(relay())
+    assert (first.engine, first.stop) == ("large", (*SETTING.cues, THINK_END))
+    assert (first.min_tokens, first.max_tokens) == (5, 200)
+
+
+def test_a_cue_hands_over_to_small_which_stops_at_sentence_ends() -> None:
+    machine = relay()
+    _, second = play(machine, stopped("It is 4. Thus", "Thus"))
+    assert (second.engine, second.min_tokens) == ("small", 0)
+    assert second.stop == (".", "!", "?", "\n\n", THINK_END)
+    assert decode(second.prompt_ids) == "Q:It is 4. Thus"
+    assert machine.answer.segments[0].cue == "Thus"
+
+
+def test_a_sentence_end_hands_back_to_large() -> None:
+    requests = play(relay(), stopped("It is 4. Thus", "Thus"), stopped(" four.", "."))
+    assert requests[-1].engine == "large"
+    assert requests[-1].max_tokens == 200 - len("It is 4. Thus four.")
+
+
+@pytest.mark.parametrize("by", ["large", "small"])
+def test_the_end_of_thinking_in_either_mode_gives_the_answer_to_small(by: str) -> None:
+    before = [stopped("It is 4. Thus", "Thus")] if by == "small" else []
+    machine = relay()
+    requests = play(machine, *before, stopped(f"ok{THINK_END}", THINK_END))
+    assert (requests[-1].engine, requests[-1].stop) == ("small", ())
+    assert machine.answer.answer_start == len(machine.answer.token_ids)
+
+
+def test_the_answer_can_be_left_to_large() -> None:
+    requests = play(relay(answer_engine="large"), stopped(THINK_END, THINK_END))
+    assert requests[-1].engine == "large"
+
+
+def test_the_answer_ends_the_relay() -> None:
+    machine = relay()
+    requests = play(machine, stopped(THINK_END, THINK_END), ended("42"))
+    assert len(requests) == 2
+    assert machine.answer.finish_reason == "stop"
+    assert [segment.stage for segment in machine.answer.segments] == ["reasoning", "answer"]
+
+
+def test_budget_spent_in_the_reasoning_appends_the_tag_and_asks_for_no_answer() -> None:
+    machine = relay(budget=6)
+    assert len(play(machine, cut("sixsix"))) == 1
+    assert decode(machine.answer.token_ids) == f"sixsix\n{THINK_END}"
+    assert machine.answer.finish_reason == "length"
+
+
+def test_budget_spent_exactly_at_a_cue_ends_the_answer() -> None:
+    machine = relay(budget=9)
+    assert len(play(machine, stopped("four Thus", "Thus"))) == 1
+    assert machine.answer.finish_reason == "length"
+
+
+def test_min_tokens_never_exceed_what_is_left() -> None:
+    (first,) = play(relay(budget=3))
+    assert (first.min_tokens, first.max_tokens) == (3, 3)
+
+
+def test_an_engine_that_ends_on_its_own_ends_the_reasoning() -> None:
+    machine = relay()
+    requests = play(machine, ended("It is 4"))
+    assert decode(requests[-1].prompt_ids) == f"Q:It is 4\n{THINK_END}"
+    assert requests[-1].engine == "small"
+
+
+def test_tags_that_no_model_wrote_are_nobodys_tokens() -> None:
+    machine = relay()
+    play(machine, ended("It is 4"))
+    assert machine.answer.tokens_by("large") == len("It is 4")
+    assert len(machine.answer.token_ids) == len("It is 4") + len(f"\n{THINK_END}")
+
+
+def test_a_match_inside_a_word_is_no_cue_at_boundaries() -> None:
+    machine = relay()
+    requests = play(machine, stopped("We know", "now"))
+    assert requests[-1].engine == "large"
+    assert machine.answer.n_switches == 0
+
+
+def test_a_match_inside_a_word_is_a_cue_for_substrings() -> None:
+    requests = play(relay(cue_matching="substring"), stopped("We know", "now"))
+    assert requests[-1].engine == "small"
+
+
+def test_a_refused_match_does_not_end_the_segment_nor_its_minimum() -> None:
+    machine = relay()
+    requests = play(machine, stopped("know", "now"), stopped(" it. Thus", "Thus"))
+    assert requests[1].min_tokens == 1
+    assert [(s.n_tokens, s.cue) for s in machine.answer.segments] == [(13, "Thus")]
+
+
+def test_a_word_that_began_before_a_refused_match_goes_on() -> None:
+    machine = relay()
+    requests = play(machine, stopped("know", "now"), stopped("now", "now"))
+    assert requests[-1].engine == "large", "'knownow' holds no word 'now'"
+
+
+def test_a_trailing_blank_does_not_keep_the_next_word() -> None:
+    pieces = {1: "It", 2: ".", 3: " So", 4: " the"}
+    machine = relay(decode=lambda ids: "".join(pieces[i] for i in ids))
+    machine.next_request()
+    machine.feed(Completion([1, 2, 3, 4], "It. So ", "stop", "So "), 1.0)
+    assert machine.answer.token_ids == [1, 2, 3]
+    request = machine.next_request()
+    assert request
+    assert request.max_tokens == 197
+
+
+def test_a_sentence_end_inside_a_token_keeps_the_whole_token() -> None:
+    machine = relay()
+    play(
+        machine,
+        stopped("It is 4. Thus", "Thus"),
+        Completion(encode(" four.\n\n"), " four.", "stop", "."),
+    )
+    assert decode(machine.answer.token_ids).endswith(" four.\n\n")
+
+
+def test_counts_add_up() -> None:
+    machine = relay()
+    play(
+        machine,
+        stopped("It is 4. Thus", "Thus"),
+        stopped(" four.", "."),
+        stopped(THINK_END, THINK_END),
+        ended("42"),
+    )
+    answer = machine.answer
+    assert [s.model for s in answer.segments] == ["large", "small", "large", "small"]
+    assert answer.n_switches == 3
+    assert answer.tokens_by("large") + answer.tokens_by("small") == len(answer.token_ids)
+    assert sum(s.wall_s for s in answer.segments) == 4.0
+
+
+def test_requests_are_not_changed_by_what_comes_after() -> None:
+    machine = relay()
+    first = machine.next_request()
+    assert first
+    machine.feed(stopped("It is 4. Thus", "Thus"), 1.0)
+    assert list(first.prompt_ids) == encode("Q:")

@@ -1,0 +1,41 @@
+"""One model alone: one request, split at the end of thinking."""
+
+import pytest
+
+from stages.methods.base import Completion, Setting
+from stages.methods.single import SingleModel, after
+
+pytestmark = pytest.mark.unit
+
+SETTING = Setting([1, 2], budget=10, decode=str, encode=lambda text: [9])
+
+
+def test_one_request_asks_for_the_whole_budget() -> None:
+    request = SingleModel(SETTING, "large").next_request()
+    assert request
+    assert (request.engine, request.max_tokens, request.stop) == ("large", 10, ())
+
+
+def test_the_end_of_thinking_splits_reasoning_and_answer() -> None:
+    machine = SingleModel(SETTING, "large")
+    machine.feed(Completion([5, 6, 9, 7], "", "stop"), wall_s=4.0)
+    parts = [(s.stage, s.n_tokens, s.wall_s) for s in machine.answer.segments]
+    assert parts == [("reasoning", 3, 3.0), ("answer", 1, 1.0)]
+    assert machine.answer.answer_start == 3
+    assert machine.next_request() is None
+
+
+def test_an_answer_that_never_ended_its_reasoning_has_no_answer_stage() -> None:
+    machine = SingleModel(SETTING, "small")
+    machine.feed(Completion([5, 6], "", "length"), wall_s=1.0)
+    assert machine.answer.answer_start is None
+    assert machine.answer.tokens_by("small") == 2
+
+
+@pytest.mark.parametrize(
+    ("ids", "marker", "expected"), [([1, 2, 3], [2], 2), ([1, 2, 3], [2, 3], 3), ([1], [2], None)]
+)
+def test_after_finds_the_first_occurrence(
+    ids: list[int], marker: list[int], expected: int | None
+) -> None:
+    assert after(ids, marker) == expected

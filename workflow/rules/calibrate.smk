@@ -1,0 +1,83 @@
+rule prepare:
+    input:
+        "demo_pair/task.py",
+    output:
+        directory("results/{pair}/problems"),
+    log:
+        "logs/{pair}/prepare.log",
+    benchmark:
+        "logs/{pair}/prepare.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        depends=lambda w: block(pair=w.pair),
+    message:
+        "Problems and prompts of {wildcards.pair}"
+    shell:
+        "python -m stages.prepare --pair {wildcards.pair} --log {log} --out {output}"
+
+
+rule traces:
+    input:
+        "results/{pair}/problems",
+    output:
+        "results/{pair}/traces.parquet",
+    log:
+        "logs/{pair}/traces.log",
+    benchmark:
+        "logs/{pair}/traces.tsv"
+    threads: workflow.cores
+    resources:
+        mem_mb=8000,
+        runtime=720,
+    params:
+        problems=lambda w, input: f"{input[0]}/{PARAMS.pair(w.pair).calibration_set}.parquet",
+        depends=lambda w: block("engines", "traces", "infer", pair=w.pair),
+    message:
+        "Reasoning traces of {wildcards.pair}'s large model on the calibration set"
+    shell:
+        "python -m stages.traces --pair {wildcards.pair} --log {log} --problems {params.problems} --out {output}"
+
+
+rule margins:
+    input:
+        "results/{pair}/traces.parquet",
+    output:
+        "results/{pair}/margins.parquet",
+    log:
+        "logs/{pair}/margins.log",
+    benchmark:
+        "logs/{pair}/margins.tsv"
+    threads: workflow.cores
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    params:
+        depends=lambda w: block("engines", pair=w.pair),
+    message:
+        "Probability margins of {wildcards.pair}'s small model on the traces"
+    shell:
+        "python -m stages.margins --pair {wildcards.pair} --log {log} --traces {input} --out {output}"
+
+
+rule cues:
+    input:
+        "results/{pair}/margins.parquet",
+    output:
+        "results/{pair}/cues.csv",
+    log:
+        "logs/{pair}/cues.log",
+    benchmark:
+        "logs/{pair}/cues.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        depends=lambda w: block("margins", "cues", pair=w.pair),
+    message:
+        "Cue effects and selection for {wildcards.pair}"
+    shell:
+        "python -m stages.cues --pair {wildcards.pair} --log {log} --margins {input} --out {output}"

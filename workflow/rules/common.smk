@@ -1,0 +1,29 @@
+import sys
+
+from stages import params as settings
+from stages.errors import UserError
+
+if config:
+    sys.exit("error: --config is not read here; edit params.yaml instead")
+try:
+    PARAMS = settings.load(Path("params.yaml"))
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+
+def block(*names, pair=None, method=None):
+    """The blocks of params.yaml that a rule depends on, so that it reruns when they change."""
+    blocks = {name: getattr(PARAMS, name) for name in ("seed", *names)}
+    if pair:
+        blocks["pair"] = PARAMS.pair(pair)
+    if method:
+        blocks["method"] = PARAMS.method(method)
+    return {
+        name: value.model_dump() if hasattr(value, "model_dump") else value
+        for name, value in blocks.items()
+    }
+
+
+wildcard_constraints:
+    pair="|".join(PARAMS.pairs),
+    method="|".join(PARAMS.methods),

@@ -1,0 +1,74 @@
+FIGURES = ("margins", "cues", "accuracy", "tokens")
+SUFFIXES = ("pdf", "png")
+
+
+rule tables:
+    input:
+        expand("results/summaries/{pair}/accuracy.csv", pair=PARAMS.run),
+        "workflow/reference/paper.yaml",
+    output:
+        multiext("results/tables/accuracy", ".csv", ".md"),
+    log:
+        "logs/tables.log",
+    benchmark:
+        "logs/tables.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        depends=block("run"),
+    message:
+        "Tables"
+    shell:
+        "python -m stages.tables --log {log} --summaries results/summaries --out results/tables"
+
+
+rule figures:
+    input:
+        table="results/tables/accuracy.csv",
+        cues="results/{pair}/cues.csv",
+        margins="results/{pair}/margins.parquet",
+    output:
+        expand(
+            "results/figures/{{pair}}-{name}.{suffix}", name=FIGURES, suffix=SUFFIXES
+        ),
+    log:
+        "logs/{pair}/figures.log",
+    benchmark:
+        "logs/{pair}/figures.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        depends=lambda w: block("cues", pair=w.pair),
+    message:
+        "Figures of {wildcards.pair}"
+    shell:
+        "python -m stages.figures --pair {wildcards.pair} --log {log} --table {input.table} --cues {input.cues} --margins {input.margins} --out results/figures"
+
+
+rule report:
+    input:
+        "results/tables/accuracy.csv",
+        "workflow/report.html.j2",
+        expand(
+            "results/figures/{pair}-{name}.png", pair=PARAMS.run, name=FIGURES
+        ),
+    output:
+        "results/report.html",
+    log:
+        "logs/report.log",
+    benchmark:
+        "logs/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        depends=block("run"),
+    message:
+        "Report"
+    shell:
+        "python -m stages.report --log {log} --out {output}"

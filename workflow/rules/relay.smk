@@ -1,0 +1,91 @@
+rule cue_set:
+    input:
+        "results/{pair}/cues.csv",
+    output:
+        "results/{pair}/cue_sets/{method}.yaml",
+    log:
+        "logs/{pair}/cue_set-{method}.log",
+    benchmark:
+        "logs/{pair}/cue_set-{method}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        depends=lambda w: block(method=w.method),
+    message:
+        "Cues at which {wildcards.method} hands over"
+    shell:
+        "python -m stages.cue_set --pair {wildcards.pair} --method {wildcards.method} --log {log} --effects {input} --out {output}"
+
+
+rule infer:
+    input:
+        problems="results/{pair}/problems",
+        cues="results/{pair}/cue_sets/{method}.yaml",
+    output:
+        directory("results/{pair}/generations/{method}"),
+    log:
+        "logs/{pair}/infer-{method}.log",
+    benchmark:
+        "logs/{pair}/infer-{method}.tsv"
+    threads: workflow.cores
+    resources:
+        mem_mb=12000,
+        runtime=1440,
+    params:
+        depends=lambda w: block("engines", "relay", "infer", pair=w.pair, method=w.method),
+    message:
+        "Answers of {wildcards.method} to every benchmark of {wildcards.pair}"
+    shell:
+        "python -m stages.infer --pair {wildcards.pair} --method {wildcards.method} --log {log} --problems {input.problems} --cues {input.cues} --out {output}"
+
+
+rule score:
+    input:
+        problems="results/{pair}/problems",
+        generations=expand(
+            "results/{{pair}}/generations/{method}", method=PARAMS.methods
+        ),
+    output:
+        "results/{pair}/scores.parquet",
+    log:
+        "logs/{pair}/score.log",
+    benchmark:
+        "logs/{pair}/score.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        generations="results/{pair}/generations",
+        depends=lambda w: block("infer", "methods", pair=w.pair),
+    message:
+        "Scores of every method of {wildcards.pair}"
+    shell:
+        "python -m stages.score --pair {wildcards.pair} --log {log} --problems {input.problems} --generations {params.generations} --out {output}"
+
+
+rule summary:
+    input:
+        scores="results/{pair}/scores.parquet",
+        generations=expand(
+            "results/{{pair}}/generations/{method}", method=PARAMS.methods
+        ),
+    output:
+        "results/summaries/{pair}/accuracy.csv",
+    log:
+        "logs/{pair}/summary.log",
+    benchmark:
+        "logs/{pair}/summary.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        generations="results/{pair}/generations",
+        depends=lambda w: block("methods", "tables", pair=w.pair),
+    message:
+        "Pass@1 of every method of {wildcards.pair}"
+    shell:
+        "python -m stages.summary --pair {wildcards.pair} --log {log} --scores {input.scores} --generations {params.generations} --out {output}"
