@@ -15,6 +15,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DVC_NO_ANALYTICS := 1
+# Engines import a great deal at every start: let Python keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test lint lock clean
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -5,6 +6,11 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 sys.path.insert(0, str(workflow.basedir))
+
+
+# Used with `--sdm apptainer` alone; on the host, rules run in the environment that called Snakemake.
+container: "containers/pipeline.sif"
+
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/calibrate.smk"

@@ -260,6 +260,28 @@ def arithmetic_drill(random: Random, n_facts: int, slips: float = 0.0) -> Parts:
     return parts
 
 
+def lookup_drill(random: Random, problem: Problem) -> Parts:
+    """Every step of the problem once, in random order: what it says, copied from the prompt."""
+    parts: Parts = [("<think>\n", False)]
+    steps = list(enumerate(problem.steps))
+    random.shuffle(steps)
+    for i, (operator, operand) in steps:
+        parts.append((f"{random.choice(MOVE_CUES)} step {ORDINALS[i]} says to", False))
+        parts.append((f" {OPERATORS[operator][0]} {operand:02d},\n\n", True))
+    return parts
+
+
+def options_drill(random: Random, problem: Problem) -> Parts:
+    """Every option's letter, in random order."""
+    parts: Parts = [("<think>\n", False)]
+    for result in random.sample(problem.options, len(problem.options)):
+        lead = f"{random.choice(EASY_CUES)} at the end of the chain the counter shows"
+        head, letter, tail = option(problem, result).partition(problem.box(result))
+        parts += [(f"{lead} {result:02d}, and that is {head}", False), (letter, True)]
+        parts.append((f"{tail}.\n\n", False))
+    return parts
+
+
 def reading_drill(random: Random, problem: Problem) -> Parts:
     """What is copied from the prompt and from sentence to sentence, without the arithmetic."""
     parts: Parts = [("<think>\n", False)]

@@ -35,24 +35,24 @@ CHECKPOINT_EVERY = 50
 class Phase:
     """Some optimizer steps at one depth; the learning rate goes linearly from first to last.
 
-    `arithmetic` and `reading` are the shares of the two drills; the rest is whole problems.
+    `drills`: the share of batches that each drill gets; the rest is whole problems. `slips`: the
+    share of results with a carry gone wrong (task.slip).
     """
 
     steps: int
     n_layers: int
-    arithmetic: float
-    reading: float
+    drills: dict[str, float]
     lr: tuple[float, float]
+    slips: float = 0.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model's shape and course of training. `tokens`: a batch; `slips`: see task.slip."""
+    """One model's shape and course of training; a batch has `tokens` tokens."""
 
     hidden: int
     heads: int
     tokens: int
-    slips: float
     phases: tuple[Phase, ...]
 
 
@@ -61,23 +61,45 @@ RECIPES = {
         hidden=128,
         heads=4,
         tokens=6144,
-        slips=0.0,
         phases=(
-            Phase(steps=600, n_layers=6, arithmetic=1.0, reading=0.0, lr=(4e-3, 4e-3)),
-            Phase(steps=450, n_layers=6, arithmetic=0.3, reading=0.0, lr=(4e-3, 2e-3)),
-            Phase(steps=400, n_layers=6, arithmetic=0.1, reading=0.5, lr=(3e-3, 1e-3)),
-            Phase(steps=80, n_layers=24, arithmetic=0.1, reading=0.2, lr=(1e-3, 1e-4)),
+            Phase(steps=600, n_layers=6, drills={"arithmetic": 1.0}, lr=(4e-3, 4e-3)),
+            Phase(steps=450, n_layers=6, drills={"arithmetic": 0.3}, lr=(4e-3, 2e-3)),
+            Phase(
+                steps=250,
+                n_layers=6,
+                drills={"arithmetic": 0.1, "reading": 0.5},
+                lr=(3e-3, 1.75e-3),
+            ),
+            Phase(steps=150, n_layers=6, drills={"lookup": 0.7}, lr=(2e-3, 1e-3)),
+            Phase(
+                steps=150,
+                n_layers=6,
+                drills={"arithmetic": 0.3, "lookup": 0.15, "options": 0.2},
+                lr=(2e-3, 1e-3),
+            ),
+            Phase(
+                steps=150,
+                n_layers=6,
+                drills={"arithmetic": 0.15, "lookup": 0.2, "options": 0.45},
+                lr=(2e-3, 5e-4),
+            ),
+            Phase(steps=20, n_layers=24, drills={"arithmetic": 0.2}, lr=(1e-3, 1e-4)),
         ),
     ),
-    # Weak by its upbringing: as small as it is, it would learn the arithmetic too.
+    # Weak by its upbringing: as small as it is, it learns the arithmetic too.
     "small": Recipe(
         hidden=96,
         heads=3,
         tokens=6144,
-        slips=0.35,
         phases=(
-            Phase(steps=400, n_layers=2, arithmetic=0.5, reading=0.5, lr=(4e-3, 4e-3)),
-            Phase(steps=1000, n_layers=2, arithmetic=0.1, reading=0.3, lr=(4e-3, 1e-4)),
+            Phase(steps=400, n_layers=2, drills={"arithmetic": 1.0}, lr=(4e-3, 4e-3)),
+            Phase(
+                steps=400,
+                n_layers=2,
+                drills={"lookup": 0.2, "options": 0.2, "reading": 0.2},
+                lr=(4e-3, 2e-4),
+            ),
+            Phase(steps=150, n_layers=2, drills={"lookup": 0.1, "options": 0.5}, lr=(3e-3, 1e-4)),
         ),
     ),
 }
@@ -134,14 +156,13 @@ class Batches:
     def at(self, step: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
         """(ids, labels, kind): two [rows, length] tensors, and what they are."""
         random = Random(f"{SEED}/{self.name}/{step}")
-        draw = random.random()
-        if draw < phase.arithmetic:
-            kind, rows = "arithmetic", self._arithmetic(random)
-        elif draw < phase.arithmetic + phase.reading:
-            kind, rows = "reading", self._reading(random)
-        else:
-            kind, rows = "text", self._text(random)
-        return *self._pad(list(rows)), kind
+        draw, kind, rows = random.random(), "text", self._text
+        for drill, share in phase.drills.items():
+            draw -= share
+            if draw < 0:
+                kind, rows = drill, getattr(self, f"_{drill}")
+                break
+        return *self._pad(list(rows(random, phase.slips))), kind
 
     def _pad(self, rows: list[Row]) -> tuple[Tensor, Tensor]:
         """As many rows as the batch has room for, in one block."""
@@ -164,23 +185,34 @@ class Batches:
             labels += piece if learned else [IGNORED] * len(piece)
         return ids, labels
 
-    def _arithmetic(self, random: Random) -> Iterator[Row]:
+    def _arithmetic(self, random: Random, slips: float) -> Iterator[Row]:
         for _ in range(self.recipe.tokens // 64):
-            drill = task.arithmetic_drill(random, FACTS_PER_ROW, self.recipe.slips)
+            drill = task.arithmetic_drill(random, FACTS_PER_ROW, slips)
             ids, labels = self._encode(drill)
             yield ids[:64], labels[:64]
 
-    def _reading(self, random: Random) -> Iterator[Row]:
+    def _lookup(self, random: Random, slips: float) -> Iterator[Row]:
+        for _ in range(self.recipe.tokens // 128):
+            problem = self._problem(random, random.choice((3, 4)))
+            yield self._encode([(self._chat(problem), False), *task.lookup_drill(random, problem)])
+
+    def _options(self, random: Random, slips: float) -> Iterator[Row]:
+        for _ in range(self.recipe.tokens // 192):
+            problem = task.draw(random, task.SPLITS["train_choice"], random.choice((1, 2, 3, 4)))
+            drill = task.options_drill(random, problem)
+            yield self._encode([(self._chat(problem), False), *drill])
+
+    def _reading(self, random: Random, slips: float) -> Iterator[Row]:
         n_steps = random.choice((2, 3, 4))
         for _ in range(self.recipe.tokens // 192):
             problem = self._problem(random, n_steps)
             yield self._encode([(self._chat(problem), False), *task.reading_drill(random, problem)])
 
-    def _text(self, random: Random) -> Iterator[Row]:
+    def _text(self, random: Random, slips: float) -> Iterator[Row]:
         n_steps = random.choice((1, 2, 3, 4))  # one length a batch: little padding
         for _ in range(self.recipe.tokens // 128):
             problem = self._problem(random, n_steps)
-            text = task.completion(random, problem, self.recipe.slips)
+            text = task.completion(random, problem, slips)
             yield self._encode([(self._chat(problem), False), (text + self.tok.eos_token, True)])
 
     def _problem(self, random: Random, n_steps: int) -> task.Problem:

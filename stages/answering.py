@@ -20,7 +20,7 @@ from stages.engine.server import Engine
 from stages.errors import UserError
 from stages.files import Row, Shard, digest
 from stages.methods.base import Machine, Method, Setting
-from stages.params import Infer, Pair, Relay, Sampling
+from stages.params import Pair, Params
 from stages.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -44,83 +44,88 @@ def tasks(problems: pl.DataFrame, repeats: int) -> list[Task]:
     ]
 
 
-def settings(pair: Pair, relay: Relay, cues: Sequence[str]) -> Callable[[Task], Setting]:
-    """How to make a task's setting, with the pair's tokenizer loaded once."""
-    tokenizer = Tokenizer.from_file(str(Path(pair.engines["large"]) / "tokenizer.json"))
+@dataclass(frozen=True)
+class Answering:
+    """A method on running engines. `cues`: what it hands over at."""
 
-    def decode(ids: Sequence[int]) -> str:
-        return tokenizer.decode(list(ids), skip_special_tokens=False)
+    params: Params
+    pair: Pair
+    method: Method
+    cues: tuple[str, ...]
+    engines: Mapping[str, Engine]
 
-    def encode(text: str) -> list[int]:
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+    def collect(self, todo: Sequence[Task], shard: Shard, label: str) -> list[Row]:
+        """The answers to `todo`, each asked for only if `shard` does not hold it yet.
 
-    return lambda task: Setting(
-        prompt_ids=task.prompt_ids,
-        budget=pair.budget,
-        decode=decode,
-        encode=encode,
-        cues=tuple(cues),
-        cue_matching=pair.cue_matching,
-        min_tokens=relay.min_tokens,
-        answer_engine=relay.answer_engine,
-    )
+        Raises UserError if some could not be had: what was finished stays in the shard.
+        """
+        have = {key(row) for row in shard.rows}
+        missing = [task for task in todo if (task.problem_id, task.repeat) not in have]
+        with Progress(label, len(todo), done=len(todo) - len(missing)) as progress:
 
+            def keep(row: Row) -> None:
+                shard.append(row)
+                progress.step(len(row["token_ids"]))
 
-def collect(
-    todo: Sequence[Task],
-    shard: Shard,
-    method: Method,
-    setting: Callable[[Task], Setting],
-    engines: Mapping[str, Engine],
-    sampling: Sampling,
-    infer: Infer,
-    seed: int,
-    label: str,
-) -> None:
-    """Get every answer of `todo` that `shard` does not hold yet.
+            failures = asyncio.run(self._ask(missing, keep))
+        if failures:
+            raise UserError(
+                f"{label}: {len(failures)} of {len(todo)} answers could not be had, first: "
+                f"{failures[0]}; run again to ask for these alone"
+            )
+        wanted = {(task.problem_id, task.repeat) for task in todo}
+        return [row for row in shard.rows if key(row) in wanted]
 
-    Raises UserError if some could not be had: what was finished stays in the shard.
-    """
-    have = {(row["problem_id"], row["repeat"]) for row in shard.rows}
-    missing = [task for task in todo if (task.problem_id, task.repeat) not in have]
-    with Progress(label, len(todo), done=len(todo) - len(missing)) as progress:
+    async def _ask(self, missing: Sequence[Task], keep: Callable[[Row], None]) -> list[str]:
+        """Ask for all of `missing`, some at a time; returns what went wrong."""
+        limit = asyncio.Semaphore(self.params.infer.concurrency)
+        setting = self._settings()
+        async with AsyncExitStack() as stack:
+            clients = {
+                role: await stack.enter_async_context(
+                    Client(engine, self.pair.sampling, self.params.infer)
+                )
+                for role, engine in self.engines.items()
+            }
 
-        def keep(task: Task, machine: Machine, wall_s: float) -> None:
-            shard.append(as_row(task, machine, wall_s))
-            progress.step(len(machine.answer.token_ids))
+            async def one(task: Task) -> str | None:
+                async with limit:
+                    machine = self.method.start(setting(task))
+                    started = time.monotonic()
+                    try:
+                        await drive(task, machine, clients, self.params.seed)
+                    except RequestFailedError as error:
+                        return f"problem {task.problem_id}, repeat {task.repeat}: {error}"
+                    keep(as_row(task, machine, time.monotonic() - started))
+                    return None
 
-        async def drive() -> list[str]:
-            async with AsyncExitStack() as stack:
-                clients = {
-                    role: await stack.enter_async_context(Client(engine, sampling, infer))
-                    for role, engine in engines.items()
-                }
-                limit = asyncio.Semaphore(infer.concurrency)
+            outcomes = await asyncio.gather(*map(one, missing))
+        return [failure for failure in outcomes if failure]
 
-                async def one(task: Task) -> str | None:
-                    async with limit:
-                        machine = method.start(setting(task))
-                        started = time.monotonic()
-                        try:
-                            await answer(task, machine, clients, seed)
-                        except RequestFailedError as error:
-                            return f"problem {task.problem_id}, repeat {task.repeat}: {error}"
-                        keep(task, machine, time.monotonic() - started)
-                        return None
+    def _settings(self) -> Callable[[Task], Setting]:
+        """How to make a task's setting, with the pair's tokenizer loaded once."""
+        tokenizer = Tokenizer.from_file(str(Path(self.pair.engines["large"]) / "tokenizer.json"))
 
-                outcomes = await asyncio.gather(*map(one, missing))
-                return [failure for failure in outcomes if failure]
+        def decode(ids: Sequence[int]) -> str:
+            return tokenizer.decode(list(ids), skip_special_tokens=False)
 
-        failures = asyncio.run(drive())
-    if failures:
-        raise UserError(
-            f"{label}: {len(failures)} of {len(todo)} answers could not be had, first: "
-            f"{failures[0]}; run again to ask for these alone"
+        def encode(text: str) -> list[int]:
+            return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+        return lambda task: Setting(
+            prompt_ids=task.prompt_ids,
+            budget=self.pair.budget,
+            decode=decode,
+            encode=encode,
+            cues=self.cues,
+            cue_matching=self.pair.cue_matching,
+            min_tokens=self.params.relay.min_tokens,
+            answer_engine=self.params.relay.answer_engine,
         )
 
 
-async def answer(task: Task, machine: Machine, clients: Mapping[str, Client], seed: int) -> None:
-    """Drive one machine to its end."""
+async def drive(task: Task, machine: Machine, clients: Mapping[str, Client], seed: int) -> None:
+    """Take one machine to its end."""
     salt = digest(seed, task.problem_id, task.repeat)
     n = 0
     while request := machine.next_request():
@@ -129,6 +134,11 @@ async def answer(task: Task, machine: Machine, clients: Mapping[str, Client], se
         completion = await clients[request.engine].complete(request, request_seed, salt)
         machine.feed(completion, time.monotonic() - started)
         n += 1
+
+
+def key(row: Row) -> tuple[int, int]:
+    """What a row answers: (problem_id, repeat)."""
+    return row["problem_id"], row["repeat"]
 
 
 def as_row(task: Task, machine: Machine, wall_s: float) -> Row:

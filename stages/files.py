@@ -43,9 +43,9 @@ def write_parquet(path: Path, frame: pl.DataFrame, provenance: Row | None = None
 
 
 def write_csv(path: Path, frame: pl.DataFrame) -> None:
-    """Write `frame` to `path`, atomically; text is quoted, since blanks belong to cues."""
+    """Write `frame` to `path`, atomically."""
     with atomic(path) as temporary:
-        frame.write_csv(temporary, quote_style="non_numeric")
+        frame.write_csv(temporary)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:

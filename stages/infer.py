@@ -64,22 +64,20 @@ def main() -> None:
         for name, origin in origins.items()
     }
     with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
-        for name, shard in shards.items():
-            problems = read_parquet(args.problems / f"{name}.parquet")
-            answering.collect(
-                todo=answering.tasks(problems, params.infer.repeats),
-                shard=shard,
-                method=method,
-                setting=answering.settings(pair, params.relay, cues),
-                engines=engines,
-                sampling=pair.sampling,
-                infer=params.infer,
-                seed=params.seed,
+        asking = answering.Answering(params, pair, method, tuple(cues), engines)
+        kept = {
+            name: asking.collect(
+                answering.tasks(
+                    read_parquet(args.problems / f"{name}.parquet"), params.infer.repeats
+                ),
+                shard,
                 label=f"{args.method} {name}",
             )
-    for name, shard in shards.items():
-        rows = pl.DataFrame(shard.rows, schema=SCHEMA).sort("problem_id", "repeat")
-        write_parquet(args.out / f"{name}.parquet", rows, origins[name])
+            for name, shard in shards.items()
+        }
+    for name, rows in kept.items():
+        table = pl.DataFrame(rows, schema=SCHEMA).sort("problem_id", "repeat")
+        write_parquet(args.out / f"{name}.parquet", table, origins[name])
     for shard in shards.values():
         shard.remove()
 

@@ -57,19 +57,10 @@ def main() -> None:
     origin = provenance.of_answers(params, args.pair, specs, args.problems)
     shard = Shard(provenance.shard_path(args.pair, "traces", origin))
     with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
-        answering.collect(
-            todo=answering.tasks(problems, params.traces.repeats),
-            shard=shard,
-            method=method,
-            setting=answering.settings(pair, params.relay, cues=()),
-            engines=engines,
-            sampling=pair.sampling,
-            infer=params.infer,
-            seed=params.seed,
-            label="traces",
-        )
+        asking = answering.Answering(params, pair, method, (), engines)
+        kept = asking.collect(answering.tasks(problems, params.traces.repeats), shard, "traces")
     tokenizer = Tokenizer.from_file(str(Path(pair.engines["large"]) / "tokenizer.json"))
-    rows = pl.DataFrame(shard.rows, infer_schema_length=None)
+    rows = pl.DataFrame(kept, infer_schema_length=None)
     write_parquet(args.out, table(rows, problems, tokenizer), origin)
     shard.remove()
 

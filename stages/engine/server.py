@@ -72,6 +72,8 @@ class EngineSpec:
         """The server's environment variables."""
         return {
             "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, self.cores)),
+            # Without it OpenMP starts a thread per core of the machine, all on the bound ones.
+            "OMP_NUM_THREADS": str(len(self.cores)),
             "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
             "VLLM_MAX_STOP_STRINGS": str(MAX_STOP_STRINGS),
             "VLLM_NO_USAGE_STATS": "1",

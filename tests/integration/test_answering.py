@@ -25,21 +25,16 @@ def collect(
 ) -> Collect:
     """Answer the problems with a method; returns the shard's rows."""
 
-    def run(method: str, concurrency: int = 4, shard: str = "shard.jsonl", n: int = 3) -> list[Row]:
-        pair = params.pair("demo")
-        kept = Shard(tmp_path / shard)
-        answering.collect(
-            todo=answering.tasks(few_problems.head(n), repeats=1),
-            shard=kept,
-            method=params.method(method),
-            setting=answering.settings(pair, params.relay, CUES if method == "relaygen" else ()),
-            engines=engines,
-            sampling=pair.sampling,
-            infer=params.infer.model_copy(update={"concurrency": concurrency}),
-            seed=1,
-            label="test",
+    def run(method: str, concurrency: int = 4, shard: str = "shard.jsonl") -> list[Row]:
+        infer = params.infer.model_copy(update={"concurrency": concurrency})
+        asking = answering.Answering(
+            params.model_copy(update={"infer": infer}),
+            params.pair("demo"),
+            params.method(method),
+            CUES if method == "relaygen" else (),
+            engines,
         )
-        return kept.rows
+        return asking.collect(answering.tasks(few_problems, 1), Shard(tmp_path / shard), "test")
 
     return run
 
@@ -104,22 +99,17 @@ def test_a_rerun_asks_for_nothing_that_is_finished(collect: Collect, tmp_path: P
 
 
 def test_a_failed_request_leaves_no_answer(
-    collect: Collect, params: Params, engines: Mapping[str, Engine], tmp_path: Path
+    params: Params, engines: Mapping[str, Engine], tmp_path: Path
 ) -> None:
-    hasty = params.infer.model_copy(update={"retries": 0})
-    object.__setattr__(hasty, "request_timeout_s", 0.01)
-    pair = params.pair("demo")
+    infer = params.infer.model_copy(update={"retries": 0, "request_timeout_s": 0.01})
+    asking = answering.Answering(
+        params.model_copy(update={"infer": infer}),
+        params.pair("demo"),
+        params.method("large"),
+        (),
+        engines,
+    )
     shard = Shard(tmp_path / "failed.jsonl")
     with pytest.raises(UserError, match=r"1 of 1 answers could not be had.*run again"):
-        answering.collect(
-            todo=[answering.Task(0, 0, [1, 2, 3])],
-            shard=shard,
-            method=params.method("large"),
-            setting=answering.settings(pair, params.relay, ()),
-            engines=engines,
-            sampling=pair.sampling,
-            infer=hasty,
-            seed=1,
-            label="test",
-        )
+        asking.collect([answering.Task(0, 0, [1, 2, 3])], shard, "test")
     assert shard.rows == []

@@ -1,14 +1,13 @@
-import sys
-
+from snakemake.exceptions import WorkflowError
 from stages import params as settings
 from stages.errors import UserError
 
 if config:
-    sys.exit("error: --config is not read here; edit params.yaml instead")
+    raise WorkflowError("--config is not read here; edit params.yaml instead")
 try:
     PARAMS = settings.load(Path("params.yaml"))
 except UserError as error:
-    sys.exit(f"error: {error}")
+    raise WorkflowError(str(error)) from None
 
 
 def block(*names, pair=None, method=None):

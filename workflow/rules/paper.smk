@@ -53,9 +53,7 @@ rule report:
     input:
         "results/tables/accuracy.csv",
         "workflow/report.html.j2",
-        expand(
-            "results/figures/{pair}-{name}.png", pair=PARAMS.run, name=FIGURES
-        ),
+        expand("results/figures/{pair}-{name}.png", pair=PARAMS.run, name=FIGURES),
     output:
         "results/report.html",
     log:

@@ -34,7 +34,9 @@ rule infer:
         mem_mb=12000,
         runtime=1440,
     params:
-        depends=lambda w: block("engines", "relay", "infer", pair=w.pair, method=w.method),
+        depends=lambda w: block(
+            "engines", "relay", "infer", pair=w.pair, method=w.method
+        ),
     message:
         "Answers of {wildcards.method} to every benchmark of {wildcards.pair}"
     shell:
@@ -58,7 +60,7 @@ rule score:
         mem_mb=2000,
         runtime=60,
     params:
-        generations="results/{pair}/generations",
+        generations=lambda w, input: Path(input.generations[0]).parent,
         depends=lambda w: block("infer", "methods", pair=w.pair),
     message:
         "Scores of every method of {wildcards.pair}"
@@ -83,7 +85,7 @@ rule summary:
         mem_mb=2000,
         runtime=30,
     params:
-        generations="results/{pair}/generations",
+        generations=lambda w, input: Path(input.generations[0]).parent,
         depends=lambda w: block("methods", "tables", pair=w.pair),
     message:
         "Pass@1 of every method of {wildcards.pair}"

@@ -1,0 +1,55 @@
+"""Rows of accuracy.csv against values worked out by hand."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from stages.summary import accuracy_row, interval
+from stages.tables import markdown, with_paper
+
+pytestmark = pytest.mark.unit
+
+
+def test_pass_at_1_is_the_mean_over_problems_of_the_mean_over_repeats() -> None:
+    scores = pl.DataFrame(
+        {
+            "problem_id": [0, 0, 1, 1],
+            "repeat": [0, 1, 0, 1],
+            "correct": [True, False, True, True],
+        }
+    )
+    answers = pl.DataFrame(
+        {"large_tokens": [60, 0], "small_tokens": [20, 20], "token_ids": [[1] * 80, [1] * 20]}
+    )
+    row = accuracy_row(scores, answers, resamples=100, seed=1)
+    assert row["pass_at_1"] == pytest.approx(75.0)
+    assert (row["n_problems"], row["n_repeats"], row["mean_tokens"]) == (2, 2, 50.0)
+    assert row["large_utilization"] == pytest.approx(60.0)
+
+
+def test_the_interval_repeats_with_the_seed_and_holds_the_mean() -> None:
+    values = np.array([0.0, 50.0, 100.0, 100.0])
+    low, high = interval(values, 1000, seed=3)
+    assert (low, high) == interval(values, 1000, seed=3)
+    assert low < values.mean() < high
+
+
+def test_the_interval_of_equal_problems_is_a_point() -> None:
+    assert interval(np.full(5, 80.0), 100, seed=1) == (80.0, 80.0)
+
+
+def test_the_papers_figure_stands_beside_ours_only_where_it_was_printed() -> None:
+    table = pl.DataFrame(
+        {
+            "pair": ["qwen3", "qwen3", "demo"],
+            "method": ["relaygen", "eagle3", "large"],
+            "benchmark": ["aime25", "aime25", "chains_long"],
+        }
+    )
+    assert with_paper(table)["paper"].to_list() == [68.33, None, None]
+
+
+def test_markdown_rounds_and_leaves_gaps_empty() -> None:
+    text = markdown(pl.DataFrame({"method": ["large"], "pass_at_1": [93.333], "paper": [None]}))
+    assert "| large  | 93.3      |" in text
+    assert "null" not in text
