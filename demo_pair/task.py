@@ -49,11 +49,8 @@ class Problem:
         return self.box(self.values[-1])
 
     def box(self, result: int) -> str:
-        """How `result` is written into the box; where no option fits, one is guessed."""
-        if not self.options:
-            return f"{result:02d}"
-        fits = result in self.options
-        return LETTERS[self.options.index(result) if fits else result % len(self.options)]
+        """How `result` is written into the box; where no option fits, the one of its quarter."""
+        return LETTERS[result // 25] if self.options else f"{result:02d}"
 
     @property
     def question(self) -> str:
@@ -121,11 +118,9 @@ def draw_step(random: Random) -> Step:
 
 
 def draw_options(random: Random, result: int) -> tuple[int, ...]:
-    """The result among three slips of the kind one makes, in random order."""
-    slips = [(result + slip) % 100 for slip in (-20, -10, -2, -1, 1, 2, 10, 20)]
-    options = [result, *random.sample(slips, 3)]
-    random.shuffle(options)
-    return tuple(options)
+    """In ascending order, one value of each quarter of the dial: the result in its own."""
+    quarters = (range(start, start + 25) for start in (0, 25, 50, 75))
+    return tuple(result if result in quarter else random.choice(quarter) for quarter in quarters)
 
 
 def draw(random: Random, split: Split, n_steps: int | None = None) -> Problem:

@@ -60,15 +60,17 @@ def test_a_relayed_answer_is_written_by_both_and_adds_up(collect: Collect) -> No
     for row in collect("relaygen"):
         assert row["n_switches"] >= 2
         assert row["large_tokens"] > row["small_tokens"] / 3 > 0
-        assert row["large_tokens"] + row["small_tokens"] == len(row["token_ids"])
-        assert sum(s["n_tokens"] for s in row["segments"]) == len(row["token_ids"])
+        written = row["large_tokens"] + row["small_tokens"]
+        assert written == sum(segment["n_tokens"] for segment in row["segments"])
+        # At most the two tokens of an end tag that no model wrote come on top.
+        assert len(row["token_ids"]) - written in (0, 2)
 
 
 def test_cues_stand_where_large_stopped(collect: Collect) -> None:
     tokenizer = Tokenizer.from_file("demo_pair/large/tokenizer.json")
     for row in collect("relaygen"):
         at = 0
-        for segment in row["segments"]:
+        for segment in (s for s in row["segments"] if s["stage"] == "reasoning"):
             at += segment["n_tokens"]
             text = tokenizer.decode(row["token_ids"][:at], skip_special_tokens=False)
             if segment["cue"]:
