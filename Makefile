@@ -18,10 +18,10 @@ export DVC_NO_ANALYTICS := 1
 # Engines import a great deal at every start: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test test-all lint lock clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: $(STAMP) ## Create .venv with the locked packages (3 minutes, once)
 
@@ -29,7 +29,10 @@ demo: setup ## Run the whole pipeline on the bundled pair of models
 	dvc repro
 	@python -m stages.report --list
 
-test: setup ## Run every test: unit, integration, end to end
+test: setup ## Run the tests: unit, integration, end to end
+	pytest -m "not slow"
+
+test-all: setup ## Run also those that need a second run of the whole pipeline
 	pytest
 
 lint: setup ## Check style, types and the workflow; change nothing

@@ -90,6 +90,12 @@ RECIPES = {
                 drills={"arithmetic": 0.15, "lookup": 0.15, "options": 0.4},
                 lr=(1e-3, 1e-4),
             ),
+            Phase(
+                steps=50,
+                n_layers=24,
+                drills={"arithmetic": 0.2, "options": 0.55},
+                lr=(3e-3, 1e-4),
+            ),
         ),
     ),
     # Weak by its upbringing: as small as it is, it learns the arithmetic too, if only taught well.

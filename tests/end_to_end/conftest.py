@@ -18,12 +18,12 @@ def reduced() -> dict[str, object]:
     """The project's params, with as little to do as still shows everything; one at a time."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     pair = params["pairs"]["demo"]
-    pair["calibration"]["chains_calibration"]["n_problems"] = 8
+    pair["calibration"]["chains_calibration"]["n_problems"] = 6
     for benchmark in pair["benchmarks"].values():
-        benchmark["n_problems"] = 3
+        benchmark["n_problems"] = 2
     params["traces"]["repeats"] = 1
     params["infer"].update(repeats=1, concurrency=1)
-    params["cues"]["min_segments"] = 3
+    params["cues"]["min_segments"] = 2
     return params
 
 

@@ -11,29 +11,24 @@ from stages.params import load
 pytestmark = pytest.mark.unit
 
 
-def specs(
-    roles: tuple[str, ...], cores: set[int], monkeypatch: pytest.MonkeyPatch
-) -> list[server.EngineSpec]:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: cores)
+def specs(*roles: str) -> list[server.EngineSpec]:
     params = load(Path("params.yaml"))
     return server.specs(params.pair("demo"), params.engines, roles, concurrency=3)
 
 
-def test_engines_side_by_side_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    large, small = specs(("large", "small"), {4, 5, 6}, monkeypatch)
-    assert (large.cores, small.cores) == ((4,), (5,))
+def test_each_role_gets_a_server_with_its_own_model() -> None:
+    assert [(s.role, str(s.model)) for s in specs("large", "small")] == [
+        ("large", "demo_pair/large"),
+        ("small", "demo_pair/small"),
+    ]
 
 
-def test_engines_share_a_core_where_there_is_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [spec.cores for spec in specs(("large", "small"), {0}, monkeypatch)] == [(0,), (0,)]
+def test_an_engine_that_plays_two_roles_is_started_once() -> None:
+    assert [spec.role for spec in specs("large", "large")] == ["large"]
 
 
-def test_an_engine_that_plays_two_roles_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [spec.role for spec in specs(("large", "large"), {0, 1}, monkeypatch)] == ["large"]
-
-
-def test_the_server_allows_the_requests_of_a_relay(monkeypatch: pytest.MonkeyPatch) -> None:
-    (spec,) = specs(("large",), {0, 1}, monkeypatch)
+def test_the_server_allows_the_requests_of_a_relay() -> None:
+    (spec,) = specs("large")
     flags = dict(zip(spec.flags, spec.flags[1:], strict=False))
     assert int(spec.environment["VLLM_MAX_STOP_STRINGS"]) > 80
     assert int(flags["--max-num-batched-tokens"]) >= int(flags["--max-model-len"])
