@@ -29,10 +29,10 @@ demo: setup ## Run the whole pipeline on the bundled pair of models
 	dvc repro
 	@python -m stages.report --list
 
-test: setup ## Run the tests: unit, integration, end to end
+test: setup ## Run the tests: unit, and integration with real engines
 	pytest -m "not slow"
 
-test-all: setup ## Run also those that need a second run of the whole pipeline
+test-all: setup ## Run also those that run the whole pipeline, several times
 	pytest
 
 lint: setup ## Check style, types and the workflow; change nothing

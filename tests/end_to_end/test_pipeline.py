@@ -14,7 +14,7 @@ import yaml
 
 from tests.end_to_end.conftest import run
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
 
 ACCURACY_COLUMNS = [
     "pair", "method", "benchmark", "pass_at_1", "ci_low", "ci_high", "n_problems", "n_repeats",
@@ -105,7 +105,6 @@ def test_changing_the_selection_reruns_cues_and_nothing_before(repro: Path) -> N
     assert not {"prepare@demo", "traces@demo", "margins@demo"} & set(ran)
 
 
-@pytest.mark.slow
 def test_both_entrances_and_two_runs_give_the_same_tables(repro: Path, bare: Path) -> None:
     for table in TABLES:
         assert (repro / table).read_bytes() == (bare / table).read_bytes()
@@ -114,13 +113,11 @@ def test_both_entrances_and_two_runs_give_the_same_tables(repro: Path, bare: Pat
         assert without_times(answers).equals(without_times(twin))
 
 
-@pytest.mark.slow
 def test_a_finished_snakemake_run_has_nothing_to_do(bare: Path) -> None:
     result = run(bare, "snakemake", "--cores", "2", "-n")
     assert "Nothing to be done" in result.stdout + result.stderr
 
 
-@pytest.mark.slow
 def test_a_killed_infer_job_goes_on_where_it_was(bare: Path, repro: Path) -> None:
     outputs = bare / "results/demo/generations/relaygen"
     shutil.rmtree(outputs)
@@ -154,7 +151,6 @@ def wait_for_lines(folder: Path, n: int, timeout_s: float = 300) -> Path:
     raise AssertionError(f"no {n} answers within {timeout_s} s")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("entrance", ["dvc", "snakemake"])
 @pytest.mark.parametrize(
     ("old", "new", "message"),
