@@ -4,7 +4,6 @@ Shared by the traces and the infer stage.
 """
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +21,6 @@ from stages.files import Row, Shard, digest
 from stages.methods.base import Machine, Method, Setting
 from stages.params import Pair, Params
 from stages.progress import Progress
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

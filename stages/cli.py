@@ -48,7 +48,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        logging.error("error: %s", error) if logging.getLogger().handlers else None
+        if logging.getLogger().handlers:
+            logging.error("error: %s", error)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -9,11 +9,10 @@ import polars as pl
 import yaml
 
 from stages import cli
+from stages.cues import REFERENCE
 from stages.errors import UserError
 from stages.files import write_text
 from stages.params import load
-
-REFERENCE = Path("workflow/reference/cues.yaml")
 
 
 def choose(which: str, table: pl.DataFrame, published: list[str] | None) -> list[str]:

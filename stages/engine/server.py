@@ -72,7 +72,7 @@ class EngineSpec:
         """The server's environment variables."""
         return {
             # Bound by vLLM to one core, the CPU attention kernel still runs two threads, which
-            # spin against each other: 0.8 s a token instead of 0.05.
+            # spin against each other: 0.8 s a token instead of 0.03.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(self.cpu_threads),
             # Threads that wait give their core away: beside other work 32 ms a token, not 50.
