@@ -102,8 +102,8 @@ class Split:
 
 
 SPLITS = {
-    "train": Split(buckets=(4, 5, 6, 7, 8, 9), n_steps=(1, 2, 3, 4)),
-    "train_choice": Split(buckets=(4, 5, 6, 7, 8, 9), n_steps=(1, 2, 3, 4), choices=True),
+    "train": Split(buckets=(4, 5, 6, 7, 8, 9), n_steps=(2, 3, 4)),
+    "train_choice": Split(buckets=(4, 5, 6, 7, 8, 9), n_steps=(2, 3, 4), choices=True),
     "chains_short": Split(buckets=(0,), n_steps=(2,)),
     "chains_long": Split(buckets=(1,), n_steps=(4,)),
     "chains_choice": Split(buckets=(2,), n_steps=(3,), choices=True),
@@ -237,58 +237,3 @@ def completion(random: Random, problem: Problem, slips: float = 0.0) -> str:
     """What the assistant writes: reasoning between think tags, then the answer."""
     text, result = reasoning(random, problem, slips)
     return f"<think>\n{text}\n</think>\n\n{final_answer(problem, result)}"
-
-
-Parts = list[tuple[str, bool]]
-
-
-def arithmetic_drill(random: Random, n_facts: int, slips: float = 0.0) -> Parts:
-    """Bare facts in the words of the traces, as (text, whether it is to be learned)."""
-    parts: Parts = []
-    for _ in range(n_facts):
-        operator, operand = draw_step(random)
-        value = random.randrange(100)
-        result = slip(random, apply(value, operator, operand), slips)
-        sentence = " " + hard_sentence(random, value, operator, operand, result)
-        head, _, _ = sentence.rpartition(f" {result:02d}.")
-        parts += [(head, False), (f" {result:02d}.", True)]
-    return parts
-
-
-def lookup_drill(random: Random, problem: Problem) -> Parts:
-    """Every step of the problem once, in random order: what it says, copied from the prompt."""
-    parts: Parts = [("<think>\n", False)]
-    steps = list(enumerate(problem.steps))
-    random.shuffle(steps)
-    for i, (operator, operand) in steps:
-        parts.append((f"{random.choice(MOVE_CUES)} step {ORDINALS[i]} says to", False))
-        parts.append((f" {OPERATORS[operator][0]} {operand:02d},\n\n", True))
-    return parts
-
-
-def options_drill(random: Random, problem: Problem) -> Parts:
-    """Every option's letter, in random order."""
-    parts: Parts = [("<think>\n", False)]
-    for result in random.sample(problem.options, len(problem.options)):
-        lead = f"{random.choice(EASY_CUES)} at the end of the chain the counter shows"
-        head, letter, tail = option(problem, result).partition(problem.box(result))
-        parts += [(f"{lead} {result:02d}, and that is {head}", False), (letter, True)]
-        parts.append((f"{tail}.\n\n", False))
-    return parts
-
-
-def reading_drill(random: Random, problem: Problem) -> Parts:
-    """What is copied from the prompt and from sentence to sentence, without the arithmetic."""
-    parts: Parts = [("<think>\n", False)]
-    steps = list(enumerate(problem.steps))
-    random.shuffle(steps)
-    for i, (operator, operand) in steps[:2]:
-        value = random.randrange(100)
-        parts.append((easy_sentence(random, ORDINALS[i - 1], value), False))
-        sentence = move_sentence(random, ORDINALS[i], operator, operand, value)
-        head, says, tail = sentence.partition(" says to")
-        parts += [(f"\n\n{head}{says}", False), (f"{tail}\n\n", True)]
-    result = random.choice(problem.options or range(100))
-    parts.append((easy_sentence(random, ORDINALS[len(problem.steps) - 1], result), False))
-    closing = f"\n\n{conclusion(random, problem, result)}\n</think>\n\n"
-    return [*parts, (closing + final_answer(problem, result), True)]

@@ -1,7 +1,7 @@
 """Train the bundled pair: `python -m demo_pair.train large` and `... small`.
 
 Fixed seeds, a batch is a function of (seed, step), and checkpoints hold all state: a run that was
-stopped goes on where it was. Uses a GPU where there is one; about an hour of two cores otherwise.
+stopped goes on where it was. Uses a GPU where there is one.
 
 The large model is trained shallow and deepened late: every block is followed by copies of itself
 whose output projections are zero, so the deepened model starts as the same function (block
@@ -11,7 +11,6 @@ expansion, LLaMA Pro, arXiv 2401.02415) and is then trained on as a whole.
 import argparse
 import copy
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,12 +20,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from demo_pair import task, tokenizer
+from demo_pair.drills import DRILLS, Drill
 
 HERE = Path(__file__).parent
 SEED = 20260
 IGNORED = -100
 Row = tuple[list[int], list[int]]  # ids, labels
-FACTS_PER_ROW = 3
+BLOCK = 64  # sequence lengths are multiples: the fast attention kernels want them
 WARMUP = 10  # steps of each phase
 CHECKPOINT_EVERY = 50
 
@@ -35,20 +35,20 @@ CHECKPOINT_EVERY = 50
 class Phase:
     """Some optimizer steps at one depth; the learning rate goes linearly from first to last.
 
-    `drills`: the share of batches that each drill gets; the rest is whole problems. `slips`: the
-    share of results with a carry gone wrong (task.slip).
+    `mix`: the share of batches that each of `drills.DRILLS` gets. `slips`: the share of results
+    with a carry gone wrong (task.slip).
     """
 
     steps: int
     n_layers: int
-    drills: dict[str, float]
+    mix: dict[str, float]
     lr: tuple[float, float]
     slips: float = 0.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model's shape and course of training; a batch has `tokens` tokens."""
+    """One model's shape and course of training; a batch has at most `tokens` tokens."""
 
     hidden: int
     heads: int
@@ -56,98 +56,33 @@ class Recipe:
     phases: tuple[Phase, ...]
 
 
+# First the facts, then where to find them, then both in whole problems. What is not drilled on is
+# forgotten within some hundred steps.
+ARITHMETIC = {"arithmetic": 1.0}
+SKILLS = {"arithmetic": 0.3, "lookup": 0.35, "options": 0.2, "text": 0.1, "choice_text": 0.05}
+PROBLEMS = {"arithmetic": 0.25, "lookup": 0.15, "options": 0.1, "text": 0.3, "choice_text": 0.2}
+
 RECIPES = {
     "large": Recipe(
         hidden=128,
         heads=4,
         tokens=6144,
         phases=(
-            Phase(steps=600, n_layers=6, drills={"arithmetic": 1.0}, lr=(4e-3, 4e-3)),
-            Phase(steps=450, n_layers=6, drills={"arithmetic": 0.3}, lr=(4e-3, 2e-3)),
-            Phase(
-                steps=250,
-                n_layers=6,
-                drills={"arithmetic": 0.1, "reading": 0.5},
-                lr=(3e-3, 1.75e-3),
-            ),
-            Phase(steps=150, n_layers=6, drills={"lookup": 0.7}, lr=(2e-3, 1e-3)),
-            Phase(
-                steps=150,
-                n_layers=6,
-                drills={"arithmetic": 0.3, "lookup": 0.15, "options": 0.2},
-                lr=(2e-3, 1e-3),
-            ),
-            Phase(
-                steps=150,
-                n_layers=6,
-                drills={"arithmetic": 0.15, "lookup": 0.2, "options": 0.45},
-                lr=(2e-3, 5e-4),
-            ),
-            Phase(steps=20, n_layers=24, drills={"arithmetic": 0.2}, lr=(1e-3, 1e-4)),
-            Phase(
-                steps=30,
-                n_layers=24,
-                drills={"arithmetic": 0.15, "lookup": 0.15, "options": 0.4},
-                lr=(1e-3, 1e-4),
-            ),
-            Phase(
-                steps=50,
-                n_layers=24,
-                drills={"arithmetic": 0.2, "options": 0.55},
-                lr=(3e-3, 1e-4),
-            ),
+            Phase(600, 3, ARITHMETIC, lr=(4e-3, 4e-3)),
+            Phase(300, 3, SKILLS, lr=(4e-3, 3e-3)),
+            Phase(350, 3, PROBLEMS, lr=(3e-3, 5e-4)),
+            Phase(40, 24, PROBLEMS, lr=(1e-3, 1e-4)),
         ),
     ),
-    # Weak by its upbringing: as small as it is, it learns the arithmetic too, if only taught well.
+    # Two layers learn this arithmetic perfectly too: weak by what they are taught at the end.
     "small": Recipe(
         hidden=96,
         heads=3,
         tokens=6144,
         phases=(
-            Phase(
-                steps=400,
-                n_layers=2,
-                drills={"arithmetic": 0.5, "reading": 0.5},
-                lr=(4e-3, 4e-3),
-                slips=0.2,
-            ),
-            Phase(
-                steps=750,
-                n_layers=2,
-                drills={"arithmetic": 0.2, "reading": 0.2},
-                lr=(4e-3, 1.075e-3),
-                slips=0.2,
-            ),
-            Phase(
-                steps=300,
-                n_layers=2,
-                drills={"arithmetic": 0.6, "reading": 0.1},
-                lr=(2e-3, 1e-4),
-            ),
-            Phase(
-                steps=200,
-                n_layers=2,
-                drills={"arithmetic": 0.7, "reading": 0.1},
-                lr=(2e-3, 1e-4),
-            ),
-            Phase(
-                steps=250,
-                n_layers=2,
-                drills={"arithmetic": 0.6, "reading": 0.1},
-                lr=(2e-3, 1e-4),
-            ),
-            Phase(
-                steps=100,
-                n_layers=2,
-                drills={"arithmetic": 0.2, "options": 0.4},
-                lr=(1e-3, 1e-4),
-            ),
-            Phase(
-                steps=100,
-                n_layers=2,
-                drills={"arithmetic": 0.2, "options": 0.5},
-                lr=(3e-3, 1e-4),
-            ),
+            Phase(700, 2, ARITHMETIC, lr=(4e-3, 4e-3)),
+            Phase(400, 2, SKILLS, lr=(4e-3, 4e-3)),
+            Phase(600, 2, PROBLEMS, lr=(4e-3, 1e-4), slips=0.38),
         ),
     ),
 }
@@ -202,76 +137,47 @@ class Batches:
         self.name, self.recipe, self.tok = name, recipe, tok
 
     def at(self, step: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
-        """(ids, labels, kind): two [rows, length] tensors, and what they are."""
+        """(ids, labels, drill): two [rows, length] tensors, and what they are."""
         random = Random(f"{SEED}/{self.name}/{step}")
-        draw, kind, rows = random.random(), "text", self._text
-        for drill, share in phase.drills.items():
-            draw -= share
-            if draw < 0:
-                kind, rows = drill, getattr(self, f"_{drill}")
-                break
-        return *self._pad(list(rows(random, phase.slips))), kind
+        (name,) = random.choices(list(phase.mix), list(phase.mix.values()))
+        drill = DRILLS[name]
+        n_steps = random.choice(task.SPLITS[drill.split].n_steps)  # alike in length: no padding
+        rows: list[Row] = []
+        length = BLOCK
+        while True:
+            problem = task.draw(random, task.SPLITS[drill.split], n_steps)
+            row = self._row(drill, random, problem, phase.slips)
+            length = max(length, -(-len(row[0]) // BLOCK) * BLOCK)
+            if (len(rows) + 1) * length > self.recipe.tokens:
+                return *pad(rows, length), name
+            rows.append(row)
 
-    def _pad(self, rows: list[Row]) -> tuple[Tensor, Tensor]:
-        """As many rows as the batch has room for, in one block."""
-        length = -(-max(len(ids) for ids, _ in rows) // 64) * 64  # 64s: fast attention kernels
-        rows = rows[: max(1, self.recipe.tokens // length)]
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        labels = torch.full((len(rows), length), IGNORED)
-        for i, (row, label) in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            labels[i, : len(label)] = torch.tensor(label)
-        return ids, labels
-
-    def _encode(self, parts: task.Parts) -> Row:
-        """(ids, labels) of texts that are to be learned or not."""
-        ids: list[int] = []
-        labels: list[int] = []
+    def _row(self, drill: Drill, random: Random, problem: task.Problem, slips: float) -> Row:
+        """(ids, labels) of one sample; bare facts are cut to one block."""
+        parts = drill.write(random, problem, slips)
+        ids = self.tok.encode(self._chat(problem)) if drill.prompted else []
+        labels = [IGNORED] * len(ids)
         for text, learned in parts:
             piece = self.tok.encode(text)
             ids += piece
             labels += piece if learned else [IGNORED] * len(piece)
-        return ids, labels
-
-    def _arithmetic(self, random: Random, slips: float) -> Iterator[Row]:
-        for _ in range(self.recipe.tokens // 64):
-            drill = task.arithmetic_drill(random, FACTS_PER_ROW, slips)
-            ids, labels = self._encode(drill)
-            yield ids[:64], labels[:64]
-
-    def _lookup(self, random: Random, slips: float) -> Iterator[Row]:
-        for _ in range(self.recipe.tokens // 128):
-            problem = self._problem(random, random.choice((3, 4)))
-            yield self._encode([(self._chat(problem), False), *task.lookup_drill(random, problem)])
-
-    def _options(self, random: Random, slips: float) -> Iterator[Row]:
-        for _ in range(self.recipe.tokens // 192):
-            problem = task.draw(random, task.SPLITS["train_choice"], random.choice((1, 2, 3, 4)))
-            drill = task.options_drill(random, problem)
-            yield self._encode([(self._chat(problem), False), *drill])
-
-    def _reading(self, random: Random, slips: float) -> Iterator[Row]:
-        n_steps = random.choice((2, 3, 4))
-        for _ in range(self.recipe.tokens // 192):
-            problem = self._problem(random, n_steps)
-            yield self._encode([(self._chat(problem), False), *task.reading_drill(random, problem)])
-
-    def _text(self, random: Random, slips: float) -> Iterator[Row]:
-        n_steps = random.choice((1, 2, 3, 4))  # one length a batch: little padding
-        for _ in range(self.recipe.tokens // 128):
-            problem = self._problem(random, n_steps)
-            text = task.completion(random, problem, slips)
-            yield self._encode([(self._chat(problem), False), (text + self.tok.eos_token, True)])
-
-    def _problem(self, random: Random, n_steps: int) -> task.Problem:
-        split = random.choice(("train", "train", "train_choice"))
-        return task.draw(random, task.SPLITS[split], n_steps)
+        return (ids, labels) if drill.prompted else (ids[:BLOCK], labels[:BLOCK])
 
     def _chat(self, problem: task.Problem) -> str:
         chat = [{"role": "user", "content": problem.prompt}]
         text = self.tok.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         assert isinstance(text, str)
         return text
+
+
+def pad(rows: list[Row], length: int) -> tuple[Tensor, Tensor]:
+    """(ids, labels) of the rows as [rows, length] tensors."""
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    labels = torch.full((len(rows), length), IGNORED)
+    for i, (row, label) in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        labels[i, : len(label)] = torch.tensor(label)
+    return ids, labels
 
 
 def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -308,22 +214,13 @@ def train_step(
     return loss.item(), (logits.argmax(-1) == targets).float().mean().item()
 
 
-def load_tokenizer() -> PreTrainedTokenizerFast:
-    """The shipped tokenizer, or a new one: a change of the task's texts keeps the token ids."""
-    if (HERE / "large" / "tokenizer.json").exists():
-        tok = PreTrainedTokenizerFast.from_pretrained(HERE / "large")
-        assert isinstance(tok, PreTrainedTokenizerFast)
-        return tok
-    return tokenizer.build(SEED)
-
-
 class Run:
     """A model under training: restored from its checkpoint if there is one."""
 
     def __init__(self, name: str) -> None:
         self.name, self.recipe = name, RECIPES[name]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.tok = load_tokenizer()
+        self.tok = tokenizer.build(SEED)
         self.batches = Batches(name, self.recipe, self.tok)
         self.checkpoint = HERE / "checkpoints" / f"{name}.pt"
         self.model = build_model(self.recipe, len(self.tok), self.tok.eos_token_id)

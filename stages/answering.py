@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import polars as pl
 from tokenizers import Tokenizer
@@ -101,7 +100,7 @@ class Answering:
 
     def _settings(self) -> Callable[[Task], Setting]:
         """How to make a task's setting, with the pair's tokenizer loaded once."""
-        tokenizer = Tokenizer.from_file(str(Path(self.pair.engines["large"]) / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(self.pair.tokenizer_file)
 
         def decode(ids: Sequence[int]) -> str:
             return tokenizer.decode(list(ids), skip_special_tokens=False)

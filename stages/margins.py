@@ -93,7 +93,7 @@ def main() -> None:
     )
     with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
         margins = asyncio.run(profile(traces, engines["small"], pair, params.infer))
-    tokenizer = Tokenizer.from_file(str(Path(pair.engines["small"]) / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(pair.tokenizer_file)
     origin = provenance.of_answers(params, args.pair, specs, args.traces)
     write_parquet(args.out, table(traces, margins, tokenizer), origin)
 

@@ -68,6 +68,11 @@ class Pair(Block):
         return {**self.calibration, **self.benchmarks}
 
     @property
+    def tokenizer_file(self) -> str:
+        """The large model's tokenizer.json; all engines of the pair have the same vocabulary."""
+        return str(Path(self.engines["large"]) / "tokenizer.json")
+
+    @property
     def calibration_set(self) -> str:
         """The name of the calibration set."""
         return next(iter(self.calibration))

@@ -59,7 +59,7 @@ def main() -> None:
     with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
         asking = answering.Answering(params, pair, method, (), engines)
         kept = asking.collect(answering.tasks(problems, params.traces.repeats), shard, "traces")
-    tokenizer = Tokenizer.from_file(str(Path(pair.engines["large"]) / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(pair.tokenizer_file)
     rows = pl.DataFrame(kept, infer_schema_length=None)
     write_parquet(args.out, table(rows, problems, tokenizer), origin)
     shard.remove()

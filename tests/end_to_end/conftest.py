@@ -1,29 +1,33 @@
-"""A temporary checkout with reduced params, run once through `dvc repro`."""
+"""Two temporary checkouts with reduced params, run from nothing through the two entrances."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def reduced() -> dict[str, object]:
     """The project's params, with as little to do as still shows everything; one at a time."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     pair = params["pairs"]["demo"]
-    pair["calibration"]["chains_calibration"]["n_problems"] = 6
+    pair["calibration"]["chains_calibration"]["n_problems"] = 4
     for benchmark in pair["benchmarks"].values():
         benchmark["n_problems"] = 2
     params["traces"]["repeats"] = 1
     params["infer"].update(repeats=1, concurrency=1)
-    params["cues"]["min_segments"] = 2
+    params["cues"]["min_segments"] = 1
     return params
 
 
@@ -55,19 +59,72 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def repro(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which `dvc repro` went through from nothing."""
-    folder = checkout(tmp_path_factory.mktemp("repro"))
-    result = run(folder, "dvc", "repro")
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+@dataclass(frozen=True)
+class Resumed:
+    """A checkout whose relay job was killed midway; `kept`: the answers that were on disk then."""
+
+    folder: Path
+    kept: list[dict[str, Any]]
+
+
+def reproduce(folder: Path) -> Path:
+    """`dvc repro` from nothing."""
+    succeed(folder, "dvc", "repro")
     return folder
 
 
-@pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which a bare `snakemake` went through from nothing."""
-    folder = checkout(tmp_path_factory.mktemp("bare"))
-    result = run(folder, "snakemake", "--cores", "2")
+def kill_and_resume(folder: Path) -> Resumed:
+    """Snakemake up to the relay's cues, its job killed with SIGKILL, then Snakemake to the end."""
+    succeed(folder, "snakemake", "--cores", "2", "results/demo/cue_sets/relaygen.yaml")
+    job = subprocess.Popen(
+        [
+            sys.executable, "-m", "stages.infer", "--pair", "demo", "--method", "relaygen",
+            "--problems", "results/demo/problems", "--cues", "results/demo/cue_sets/relaygen.yaml",
+            "--out", "results/demo/generations/relaygen", "--log", "logs/killed.log",
+        ],
+        cwd=folder,
+    )  # fmt: skip
+    shard = wait_for_lines(folder / "shards", 2)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    kept = [json.loads(line) for line in shard.read_text().splitlines()]
+    succeed(folder, "snakemake", "--cores", "2")
+    return Resumed(folder, kept)
+
+
+def succeed(folder: Path, *command: str) -> None:
+    """Run a command that has to end well."""
+    result = run(folder, *command)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return folder
+
+
+def wait_for_lines(folder: Path, n: int, timeout_s: float = 300) -> Path:
+    """The first shard below `folder` that holds `n` answers."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for shard in folder.rglob("*.jsonl"):
+            if shard.read_text().count("\n") >= n:
+                return shard
+        time.sleep(0.05)
+    raise AssertionError(f"no {n} answers within {timeout_s} s")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Resumed]:
+    """Both entrances from nothing, side by side: they share two cores and no file."""
+    with ThreadPoolExecutor() as pool:
+        undisturbed = pool.submit(reproduce, checkout(tmp_path_factory.mktemp("repro")))
+        resumed = pool.submit(kill_and_resume, checkout(tmp_path_factory.mktemp("resumed")))
+        return undisturbed.result(), resumed.result()
+
+
+@pytest.fixture(scope="session")
+def repro(finished: tuple[Path, Resumed]) -> Path:
+    """A checkout in which `dvc repro` went through from nothing, undisturbed."""
+    return finished[0]
+
+
+@pytest.fixture(scope="session")
+def resumed(finished: tuple[Path, Resumed]) -> Resumed:
+    """A checkout in which `snakemake` went through, its relay job killed once."""
+    return finished[1]

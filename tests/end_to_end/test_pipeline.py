@@ -1,10 +1,6 @@
 """The whole pipeline, through both entrances, broken and resumed."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,9 +8,9 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.end_to_end.conftest import run
+from tests.end_to_end.conftest import Resumed, run
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.slow]
+pytestmark = pytest.mark.end_to_end
 
 ACCURACY_COLUMNS = [
     "pair", "method", "benchmark", "pass_at_1", "ci_low", "ci_high", "n_problems", "n_repeats",
@@ -105,50 +101,28 @@ def test_changing_the_selection_reruns_cues_and_nothing_before(repro: Path) -> N
     assert not {"prepare@demo", "traces@demo", "margins@demo"} & set(ran)
 
 
-def test_both_entrances_and_two_runs_give_the_same_tables(repro: Path, bare: Path) -> None:
+def test_both_entrances_and_two_runs_give_the_same_tables(repro: Path, resumed: Resumed) -> None:
     for table in TABLES:
-        assert (repro / table).read_bytes() == (bare / table).read_bytes()
+        assert (repro / table).read_bytes() == (resumed.folder / table).read_bytes()
+
+
+def test_a_killed_and_resumed_run_gives_the_answers_of_an_undisturbed_one(
+    repro: Path, resumed: Resumed
+) -> None:
     for answers in (repro / "results/demo/generations").rglob("*.parquet"):
-        twin = bare / answers.relative_to(repro)
+        twin = resumed.folder / answers.relative_to(repro)
         assert without_times(answers).equals(without_times(twin))
 
 
-def test_a_finished_snakemake_run_has_nothing_to_do(bare: Path) -> None:
-    result = run(bare, "snakemake", "--cores", "2", "-n")
+def test_a_resumed_job_keeps_the_answers_it_had(resumed: Resumed) -> None:
+    folder = resumed.folder / "results/demo/generations/relaygen"
+    walls = {wall for file in folder.iterdir() for wall in pl.read_parquet(file)["wall_s"]}
+    assert {answer["wall_s"] for answer in resumed.kept} <= walls
+
+
+def test_a_finished_snakemake_run_has_nothing_to_do(resumed: Resumed) -> None:
+    result = run(resumed.folder, "snakemake", "--cores", "2", "-n")
     assert "Nothing to be done" in result.stdout + result.stderr
-
-
-def test_a_killed_infer_job_goes_on_where_it_was(bare: Path, repro: Path) -> None:
-    outputs = bare / "results/demo/generations/relaygen"
-    shutil.rmtree(outputs)
-    command = [
-        sys.executable, "-m", "stages.infer", "--pair", "demo", "--method", "relaygen",
-        "--problems", "results/demo/problems", "--cues", "results/demo/cue_sets/relaygen.yaml",
-        "--out", "results/demo/generations/relaygen",
-    ]  # fmt: skip
-    first = subprocess.Popen(command, cwd=bare)
-    shard = wait_for_lines(bare / "shards", 4)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    kept = shard.read_text().splitlines()[:-1]
-    again = subprocess.run(command, cwd=bare, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert kept
-    for name in ("chains_short", "chains_long", "chains_choice"):
-        answers = without_times(outputs / f"{name}.parquet")
-        undisturbed = repro / f"results/demo/generations/relaygen/{name}.parquet"
-        assert answers.equals(without_times(undisturbed))
-
-
-def wait_for_lines(folder: Path, n: int, timeout_s: float = 300) -> Path:
-    """The shard that holds an answer, once all shards below `folder` hold `n`."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        shards = list(folder.rglob("*.jsonl"))
-        if sum(shard.read_text().count("\n") for shard in shards) >= n:
-            return max(shards, key=lambda shard: shard.stat().st_size)
-        time.sleep(0.05)
-    raise AssertionError(f"no {n} answers within {timeout_s} s")
 
 
 @pytest.mark.parametrize("entrance", ["dvc", "snakemake"])
@@ -162,9 +136,9 @@ def wait_for_lines(folder: Path, n: int, timeout_s: float = 300) -> Path:
     ],
 )
 def test_a_mistake_in_params_is_one_line_and_changes_no_result(
-    repro: Path, bare: Path, entrance: str, old: str, new: str, message: str
+    repro: Path, resumed: Resumed, entrance: str, old: str, new: str, message: str
 ) -> None:
-    folder = repro if entrance == "dvc" else bare
+    folder = repro if entrance == "dvc" else resumed.folder
     command = ("dvc", "repro") if entrance == "dvc" else ("snakemake", "--cores", "2")
     table = (folder / TABLES[0]).read_bytes()
     before = change(folder, old, new)

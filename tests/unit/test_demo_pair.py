@@ -8,7 +8,7 @@ import pytest
 import yaml
 from tokenizers import Tokenizer
 
-from demo_pair import task
+from demo_pair import drills, task
 from stages.methods.matching import occurrences
 
 pytestmark = pytest.mark.unit
@@ -62,6 +62,36 @@ def test_hard_sentences_hold_a_result_that_was_not_in_the_text() -> None:
             new += result not in re.findall(r"\b\d\d\b", paragraph)
             all_ += 1
     assert new > 0.9 * all_
+
+
+def learned(name: str, problem: task.Problem, slips: float = 0.0) -> list[str]:
+    parts = drills.DRILLS[name].write(Random(0), problem, slips)
+    return [text for text, is_learned in parts if is_learned]
+
+
+def test_the_lookup_drill_learns_what_each_step_says_and_nothing_else() -> None:
+    (problem,) = task.problems("train", 1, seed=1)
+    said = {f" {task.OPERATORS[operator][0]} {operand:02d}" for operator, operand in problem.steps}
+    assert set(learned("lookup", problem)) == said
+
+
+def test_the_options_drill_learns_the_letters_and_nothing_else() -> None:
+    (problem,) = task.problems("train_choice", 1, seed=1)
+    assert sorted(learned("options", problem)) == ["A)", "B)", "C)", "D)"]
+
+
+@pytest.mark.parametrize(("slips", "off_by"), [(0.0, {0}), (1.0, {10, 90})])
+def test_the_arithmetic_drill_learns_results_right_or_a_carry_off(
+    slips: float, off_by: set[int]
+) -> None:
+    (problem,) = task.problems("train", 1, seed=1)
+    sums, results = drills.arithmetic(Random(0), problem, slips)[::2], []
+    for (sentence, _), result in zip(sums, learned("arithmetic", problem, slips), strict=True):
+        value, word, operand = re.findall(r"(\d\d) (plus|minus|times) (\d\d)", sentence)[-1]
+        sign = {"plus": "+", "minus": "-", "times": "*"}[word]
+        right = eval(f"{int(value)} {sign} {int(operand)}") % 100
+        results.append((int(result.strip(" .")) - right) % 100)
+    assert set(results) <= off_by
 
 
 def test_no_candidate_cue_hides_in_the_prose() -> None:
