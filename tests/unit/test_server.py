@@ -51,3 +51,9 @@ def test_the_last_error_of_a_log_is_named(tmp_path: Path) -> None:
     assert server.last_error(log) == "ValueError: no"
     log.write_text("")
     assert server.last_error(log) == "no output"
+
+
+def test_an_engine_uses_its_own_threads_whatever_the_job_was_given() -> None:
+    (spec,) = specs("large")
+    threads = [spec.environment[f"{library}_NUM_THREADS"] for library in ("OMP", "MKL")]
+    assert threads == [str(load(Path("params.yaml")).engines.cpu_threads)] * 2
