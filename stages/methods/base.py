@@ -13,7 +13,7 @@ from typing import Literal
 from stages.block import Block
 
 PromptName = Literal["plain", "steps"]
-CueSet = Literal["none", "pair", "mined", "published", "all"]
+CueChoice = Literal["none", "pair", "mined", "published", "all"]
 THINK_END = "</think>"
 
 
@@ -109,7 +109,7 @@ class Method(Block, ABC):
     """A line under `methods:` in params.yaml."""
 
     kind: str
-    cues: CueSet
+    cues: CueChoice
 
     @property
     @abstractmethod

@@ -37,9 +37,11 @@ def own_files(pair):
 
 
 def cues_needed(method, pair):
-    """The table of cue effects for the methods that choose from it."""
-    mined = PARAMS.cues_of(pair, method) in ("mined", "all")
-    return [f"results/{pair}/cues.csv"] if mined else []
+    """What a method's cues are read from: the table of cue effects, or a file of cues."""
+    cues = PARAMS.cues_of(pair, method)
+    if cues in ("mined", "all"):
+        return [f"results/{pair}/cues.csv"]
+    return [cues] if Path(cues).is_file() else []
 
 
 def recipe_of(method, pair):
