@@ -13,7 +13,7 @@ from demo_pair.tokenizer import END_OF_TURN
 
 Parts = list[tuple[str, bool]]  # (text, whether it is to be learned)
 THINK = ("<think>\n", False)
-FACTS_PER_ROW = 3
+FACTS_PER_ROW = 4
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ def text(random: Random, problem: task.Problem, slips: float) -> Parts:
 
 
 def arithmetic(random: Random, _: task.Problem, slips: float) -> Parts:
-    """Bare facts in the words of the traces."""
+    """Facts, one after the other, in the words of the traces."""
     parts: Parts = []
     for _ in range(FACTS_PER_ROW):
         operator, operand = task.draw_step(random)
         value = random.randrange(100)
         result = task.slip(random, task.apply(value, operator, operand), slips)
-        sentence = " " + task.hard_sentence(random, value, operator, operand, result)
-        head, _, _ = sentence.rpartition(f" {result:02d}.")
+        fact = " " + task.sum_(value, operator, operand, result)
+        head, _, _ = fact.rpartition(f" {result:02d}.")
         parts += [(head, False), (f" {result:02d}.", True)]
     return parts
 

@@ -147,17 +147,33 @@ def problems(name: str, n: int, seed: int) -> Iterator[Problem]:
             yield problem
 
 
+def sum_(value: int, operator: str, operand: int, result: int) -> str:
+    """A bare fact, the one thing in a trace that takes skill."""
+    return f"{value:02d} {OPERATORS[operator][1]} {operand:02d} must be {result:02d}."
+
+
 def hard_sentence(random: Random, value: int, operator: str, operand: int, result: int) -> str:
     """A sentence that brings a result the text does not hold yet, behind a hard cue or plainly."""
-    _, word = OPERATORS[operator]
-    sum_ = f"{value:02d} {word} {operand:02d}"
-    if random.random() < 0.3:
-        return f"We wrap around after 99, and {sum_} comes to {result:02d}."
-    lead = random.choice(HARD_CUES)
-    body = random.choice(
-        (f"{sum_} must be {result:02d}.", f"wrapping around, {sum_} is {result:02d}.")
+    fact = sum_(value, operator, operand, result)
+    if random.random() < 0.25:
+        return f"We wrap around after 99, keep the last two digits alone, and {fact}"
+    lead = random.choice(
+        (
+            "since the counter wraps around after 99 and keeps no more than two digits",
+            "worked out with care and with every carry in its place",
+        )
     )
-    return f"{lead} {body}"
+    return f"{random.choice(HARD_CUES)} {lead}, {fact}"
+
+
+def lead_in(random: Random) -> str:
+    """A plain sentence before a result: behind it, a hard cue does not begin what L writes."""
+    return random.choice(
+        (
+            "These two numbers have to be put together digit by digit.",
+            "It is in such a step that a carry is lost most easily.",
+        )
+    )
 
 
 def second_look(random: Random, value: int, operator: str, operand: int, slips: float = 0.0) -> str:
@@ -175,7 +191,8 @@ def easy_sentence(random: Random, ordinal: str, result: int) -> str:
     """What was just found, said once more: nothing in it is new."""
     return (
         f"{random.choice(EASY_CUES)} after step {ordinal} the running value of the counter is "
-        f"{result:02d}, which we write down as the outcome of this step."
+        f"{result:02d}, which we write down as the outcome of this step and carry along unchanged "
+        "to whatever the problem asks for in the rest of the chain."
     )
 
 
@@ -183,7 +200,8 @@ def move_sentence(random: Random, ordinal: str, operator: str, operand: int, val
     """What the problem asks for in the coming step: copied from the prompt."""
     return (
         f"{random.choice(MOVE_CUES)} step {ordinal} says to {OPERATORS[operator][0]} "
-        f"{operand:02d}, and the value in front of us is {value:02d}."
+        f"{operand:02d}, and the value in front of us is {value:02d}, two numbers that were read "
+        "off above and that we only copy down here, before a single digit is worked out."
     )
 
 
@@ -196,11 +214,14 @@ def reasoning(random: Random, problem: Problem, slips: float = 0.0) -> tuple[str
     for i, (operator, operand) in enumerate(problem.steps):
         result = slip(random, apply(value, operator, operand), slips)
         sentences = []
-        if i and random.random() < 0.5:
-            sentences.append(f"That settles step {ORDINALS[i - 1]} of the chain.")
+        if i:
+            settled = f"That settles step {ORDINALS[i - 1]} of the chain"
+            sentences.append(f"{settled} and leaves one step less to be done.")
         sentences.append(move_sentence(random, ORDINALS[i], operator, operand, value))
+        if random.random() < 0.7:
+            sentences.append(lead_in(random))
         sentences.append(hard_sentence(random, value, operator, operand, result))
-        if random.random() < 0.5:
+        if random.random() < 0.3:
             sentences.append(second_look(random, value, operator, operand, slips))
         sentences.append(easy_sentence(random, ORDINALS[i], result))
         paragraphs.append(" ".join(sentences))
@@ -219,7 +240,8 @@ def conclusion(random: Random, problem: Problem, result: int) -> str:
     """The last sentence of the reasoning: the result, and its letter where there are options."""
     tail = f", and that is {option(problem, result)}" if problem.options else ""
     return (
-        f"{random.choice(EASY_CUES)} at the end of the chain the counter shows {result:02d}{tail}."
+        f"{random.choice(EASY_CUES)} with every step of the problem behind us, the counter shows "
+        f"{result:02d} at the end of the chain{tail}."
     )
 
 

@@ -76,7 +76,7 @@ RECIPES = {
             Phase(350, 3, PROBLEMS, lr=(3e-3, 5e-4)),
             Phase(450, 3, PROBLEMS, lr=(3e-3, 5e-4)),
             Phase(450, 3, WHOLE, lr=(3e-3, 2e-4)),
-            Phase(20, 24, PROBLEMS, lr=(1e-3, 1e-4)),
+            Phase(20, 30, PROBLEMS, lr=(1e-3, 1e-4)),
         ),
     ),
     # Two layers learn this arithmetic perfectly too: weak by what they are taught at the end.
