@@ -18,7 +18,7 @@ export DVC_NO_ANALYTICS := 1
 # Engines import a great deal at every start: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo plan test lint lock clean
+.PHONY: help setup demo plan bench test lint lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -31,6 +31,9 @@ demo: setup ## Run the whole pipeline on the bundled pair of models
 
 plan: setup ## Print what a run would do and take, for the pairs of params.yaml; start nothing
 	@python -m stages.plan
+
+bench: setup ## Measure how fast it is on this machine; put the table into README.md (10 minutes)
+	snakemake --cores all --forceall --quiet rules progress host -- bench
 
 test: setup ## Run the tests: unit, integration with real engines, end to end
 	pytest

@@ -17,6 +17,7 @@ include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/relay.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/bench.smk"
 
 
 rule all:

@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+from http import HTTPStatus
 from math import exp
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import aiohttp
+import orjson
 from prometheus_client.parser import text_string_to_metric_families
+from tokenizers import Tokenizer
 
-from stages.engine.server import MODEL_NAME, Engine
+from stages.engine.server import KEEP_ALIVE_S, MODEL_NAME, Engine
 from stages.errors import UserError
 from stages.methods.base import Completion, Request
 from stages.params import Infer, Sampling
@@ -28,18 +31,18 @@ class Client:
 
     def __init__(self, engine: Engine, sampling: Sampling, infer: Infer) -> None:
         self.engine, self.sampling, self.infer = engine, sampling, infer
-        connections = httpx.Limits(
-            max_connections=None, max_keepalive_connections=infer.concurrency
-        )
-        self.http = httpx.AsyncClient(
-            base_url=engine.url,
-            headers={"Authorization": f"Bearer {engine.key}"},
-            limits=connections,
-            timeout=httpx.Timeout(infer.request_timeout_s, connect=10),
-            trust_env=False,
-        )
 
     async def __aenter__(self) -> Self:
+        self.http = aiohttp.ClientSession(
+            self.engine.url,
+            headers={
+                "Authorization": f"Bearer {self.engine.key}",
+                "Content-Type": "application/json",
+            },
+            # The client lets go first: a request never meets a connection that is being closed.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S / 2),
+            timeout=aiohttp.ClientTimeout(self.infer.request_timeout_s, sock_connect=10),
+        )
         return self
 
     async def __aexit__(
@@ -48,30 +51,53 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.http.aclose()
+        await self.http.close()
 
     async def complete(self, request: Request, seed: int, salt: str) -> Completion:
-        """Continue `request.prompt_ids`.
+        """Continue `request.prompt_ids`: token ids there and back.
 
         `salt` keeps the prefix cache of one answer apart from all others, so that an answer does
         not depend on which were asked before it.
         """
         body = {
             "model": MODEL_NAME,
-            "prompt": request.prompt_ids,
+            "token_ids": request.prompt_ids,
+            "output_mode": "text",  # the text as well
+            "cache_salt": salt,
+            "sampling_params": self._sampling(request, seed),
+        }
+        reply = await self._ask("POST", "/inference/v1/generate", body)
+        return completion(reply, reply["choices"][0]["token_ids"])
+
+    async def complete_text(
+        self, request: Request, seed: int, salt: str, tokenizer: Tokenizer
+    ) -> Completion:
+        """The same as the released client asks for it: the whole text, tokenized by the server.
+
+        It looks up the model first, each time. `token_ids` are those of the text that came back.
+        """
+        await self._ask("GET", "/v1/models")
+        body = {
+            "model": MODEL_NAME,
+            "prompt": tokenizer.decode(request.prompt_ids, skip_special_tokens=False),
+            "add_special_tokens": False,
+            "cache_salt": salt,
+            **self._sampling(request, seed),
+        }
+        reply = await self._ask("POST", "/v1/completions", body)
+        text = reply["choices"][0]["text"]
+        return completion(reply, tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _sampling(self, request: Request, seed: int) -> dict[str, Any]:
+        """What shapes a completion."""
+        return {
             "max_tokens": request.max_tokens,
-            "stop": list(request.stop),
+            "stop": request.stop,
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
-            "return_token_ids": True,
             "seed": seed,
-            "cache_salt": salt,
             **self.sampling.model_dump(),
         }
-        choice = (await self._post(body))["choices"][0]
-        # A stop token (an int) is an end of text by the model's own choice, as is none at all.
-        stop = choice["stop_reason"] if isinstance(choice["stop_reason"], str) else None
-        return Completion(choice["token_ids"], choice["text"], choice["finish_reason"], stop)
 
     async def margins(self, token_ids: list[int]) -> list[float | None]:
         """Per token p(top-1) - p(top-2) of the distribution that predicts it; None for the first.
@@ -79,44 +105,49 @@ class Client:
         The probabilities are the model's own, at temperature 1 (paper section 3.1).
         """
         body = {"model": MODEL_NAME, "prompt": token_ids, "max_tokens": 1}
-        choice = (await self._post(body | {"prompt_logprobs": 2}))["choices"][0]
-        return [margin(position) for position in choice["prompt_logprobs"]]
+        reply = await self._ask("POST", "/v1/completions", body | {"prompt_logprobs": 2})
+        return [margin(position) for position in reply["choices"][0]["prompt_logprobs"]]
 
     async def speculation(self) -> tuple[int, int]:
         """(drafts, accepted tokens) since the engine started; zeros without a draft head."""
         if not self.engine.drafts:
             return 0, 0
         try:
-            response = (await self.http.get("/metrics")).raise_for_status()
+            async with self.http.get("/metrics", raise_for_status=True) as response:
+                text = await response.text()
             counts = {
                 sample.name: int(sample.value)
-                for family in text_string_to_metric_families(response.text)
+                for family in text_string_to_metric_families(text)
                 for sample in family.samples
                 if sample.name in (DRAFTS, ACCEPTED)
             }
             return counts[DRAFTS], counts[ACCEPTED]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             what = f"no metric {error}" if isinstance(error, KeyError) else "no metrics"
             raise UserError(
                 f"engine '{self.engine.role}' has {what}: acceptance length cannot be measured; "
                 "is its server started with --disable-log-stats?"
             ) from error
 
-    async def _post(self, body: dict[str, Any]) -> dict[str, Any]:
-        """POST with retries; UserError where the server refuses, else RequestFailedError."""
+    async def _ask(
+        self, verb: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A request with retries; UserError where the server refuses, else RequestFailedError."""
+        data = orjson.dumps(body) if body else None
         for attempt in range(self.infer.retries + 1):
             if attempt:
                 await asyncio.sleep(0.5 * 2**attempt)
             try:
-                response = await self.http.post("/v1/completions", json=body)
-            except httpx.TransportError as error:
+                async with self.http.request(verb, path, data=data) as response:
+                    content = await response.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
                 failure = f"{type(error).__name__} {error}"
             else:
-                if response.is_success:
-                    result: dict[str, Any] = response.json()
-                    return result
-                failure = f"{response.status_code} {response.text[:300]}"
-                if response.is_client_error:
+                if response.ok:
+                    reply: dict[str, Any] = orjson.loads(content)
+                    return reply
+                failure = f"{response.status} {content.decode(errors='replace')[:300]}"
+                if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise UserError(f"engine '{self.engine.role}' refused a request: {failure}")
             log.warning("engine '%s': %s", self.engine.role, failure)
             if not self.engine.alive:
@@ -126,6 +157,15 @@ class Client:
                     "Finished answers are kept: run again to go on"
                 )
         raise RequestFailedError(f"engine '{self.engine.role}': {failure}")
+
+
+def completion(reply: dict[str, Any], token_ids: list[int]) -> Completion:
+    """What came back, as `token_ids`."""
+    choice = reply["choices"][0]
+    # A stop token (an int) is an end of text by the model's own choice, as is none at all.
+    stop = choice["stop_reason"] if isinstance(choice["stop_reason"], str) else None
+    cached = (reply["usage"].get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    return Completion(token_ids, choice["text"], choice["finish_reason"], stop, cached)
 
 
 def margin(position: dict[str, dict[str, Any]] | None) -> float | None:

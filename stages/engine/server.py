@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 MODEL_NAME = "model"
+KEEP_ALIVE_S = 600  # a connection waits for its next request as long; vLLM's own limit is 5
 MAX_STOP_STRINGS = 128  # vLLM's own limit is 4; a relay sends every cue
 PROBE_EVERY_S = 0.1
 STOP_WITHIN_S = 15.0
@@ -70,6 +71,7 @@ class EngineSpec:
             caching,
             *self._speculation,
             "--enable-prompt-tokens-details",
+            "--enable-scale-out",  # the endpoint that takes and gives token ids
             "--disable-uvicorn-access-log",
         ]
 
@@ -112,6 +114,7 @@ class EngineSpec:
         """The server's environment variables."""
         shared = {
             "VLLM_MAX_STOP_STRINGS": str(MAX_STOP_STRINGS),
+            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_S),
             "VLLM_NO_USAGE_STATS": "1",
         }
         if not self.served.on_hub:

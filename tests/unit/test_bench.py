@@ -1,0 +1,85 @@
+"""The benchmarks' harness and table; what they measure is nobody's assertion."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages.bench.harness import Figure, in_turns, machine, peak_memory, ratios, write
+from stages.bench.table import put_between_marks, table
+from stages.errors import UserError
+
+pytestmark = pytest.mark.unit
+
+
+def test_sides_take_turns_and_every_other_round_runs_backwards() -> None:
+    order: list[str] = []
+
+    def side(name: str) -> float:
+        order.append(name)
+        return len(order)
+
+    found = in_turns({"a": lambda: side("a"), "b": lambda: side("b")}, repeats=2)
+    assert order == ["a", "b", "b", "a"]
+    assert found == {"a": [1, 4], "b": [2, 3]}
+
+
+def test_a_warm_up_round_does_not_count() -> None:
+    values = iter([9.0, 1.0, 2.0])
+    assert in_turns({"a": lambda: next(values)}, repeats=2, warm_up=True) == {"a": [1.0, 2.0]}
+
+
+def test_a_ratio_is_taken_within_a_round() -> None:
+    assert ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
+
+
+def test_peak_memory_counts_what_was_freed_since() -> None:
+    before = peak_memory()
+    held = bytearray(10**9)
+    held[:: 2**12] = held[:: 2**12]
+    del held
+    assert peak_memory() > max(before, 1.0)
+
+
+def test_results_hold_every_value_their_median_and_the_machine(tmp_path: Path) -> None:
+    path = tmp_path / "bench" / "x.json"
+    write(path, "X", [Figure("time", "s", [1.0, 5.0, 2.0])], machine())
+    written = json.loads(path.read_text())
+    assert written["figures"][0]["values"] == [1.0, 5.0, 2.0]
+    assert written["figures"][0]["median"] == 2.0
+    assert {"hardware", "versions", "load", "memory_gb"} <= written["machine"].keys()
+
+
+RESULT = {
+    "title": "Mining",
+    "figures": [
+        {"what": "time", "unit": "s", "values": [1.0, 2.0], "median": 1.5, "goal": "< 10"},
+        {"what": "rate", "unit": "tok/s", "values": [1e6], "median": 1e6, "goal": ""},
+    ],
+    "machine": {
+        "hardware": {"cpu": "A CPU", "cores": 2, "gpus": []},
+        "memory_gb": 16,
+        "started": "2026-01-02T03:04:05+00:00",
+    },
+}
+
+
+def test_the_table_has_a_line_per_figure_and_names_the_machine_once() -> None:
+    lines = table([RESULT, RESULT]).splitlines()
+    assert lines[2] == "| Mining | time | 1.5 s | 1 to 2 | < 10 |"
+    assert lines[3] == "|  | rate | 1,000,000 tok/s |  |  |"
+    assert lines[-1] == "Measured on A CPU, 2 cores, 16 GB, 2026-01-02."
+
+
+def test_the_readme_keeps_all_but_the_table(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
+    put_between_marks(page, "new\n")
+    assert page.read_text() == "before\n<!-- bench -->\nnew\n<!-- /bench -->\nafter\n"
+
+
+def test_a_readme_without_marks_is_named(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("nothing\n")
+    with pytest.raises(UserError, match=r"README\.md: no place for the table"):
+        put_between_marks(page, "new\n")

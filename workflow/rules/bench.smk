@@ -1,0 +1,37 @@
+# Not part of `all`: how fast the pipeline is, not what it finds. One at a time, with all cores, or
+# they would measure each other.
+BENCHMARKS = ("margins", "mining", "dag", "growth")
+
+
+rule measure:
+    output:
+        "results/bench/{benchmark}.json",
+    log:
+        "logs/bench/{benchmark}.log",
+    threads: workflow.cores
+    resources:
+        mem_mb=12000,
+        runtime=60,
+    message:
+        "Benchmark: {wildcards.benchmark}"
+    shell:
+        "python -m stages.bench.{wildcards.benchmark} --log {log} --out {output}"
+
+
+rule bench:
+    input:
+        expand("results/bench/{benchmark}.json", benchmark=BENCHMARKS),
+    output:
+        "results/bench/table.md",
+    log:
+        "logs/bench/table.log",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        readme="README.md",
+    message:
+        "Table of the benchmarks"
+    shell:
+        "python -m stages.bench.table --log {log} --results {input} --out {output} --readme {params.readme}"
