@@ -5,8 +5,10 @@ margin of the tokens in its segments minus the mean of all other tokens: positiv
 model is surer than elsewhere. Every candidate keeps its row, selected or not.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,78 +18,127 @@ from numpy.typing import NDArray
 
 from stages import cli, provenance
 from stages.errors import UserError
-from stages.files import read_parquet, write_csv, write_provenance
-from stages.methods.matching import CueMatching, occurrences, segment
+from stages.files import scan_parquet, write_csv, write_provenance
+from stages.methods.matching import SEGMENT_ENDS, CueMatching, starts_word
 from stages.params import Cues, load
 
 REFERENCE = Path("workflow/reference/cues.yaml")
+TRACE = ("problem_id", "repeat")
+# Whether a cue may begin behind this byte; behind others than ASCII, their character decides.
+WORD_MAY_START = np.array([i < 128 and starts_word(chr(i), 1) for i in range(256)])
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Trace:
-    """The tokens of one trace that count: reasoning, and the prompt where that is asked for.
+class Corpus:
+    """The tokens that count, of all traces end to end; places are bytes of their texts in UTF-8.
 
-    `text` is the reasoning; `starts` are its tokens' first characters; `margins` [tokens] are
-    theirs, `prompt_margins` those of prompt tokens that belong to "the others".
+    `texts` [traces] are the reasonings, `utf8` [bytes] all of them; `sentence_ends` are the places
+    behind their sentences; `starts` and `margins` [tokens] are the tokens'. Trace i has the bytes
+    from bounds[i] to bounds[i + 1] and the tokens from cuts[i] to cuts[i + 1].
     """
 
-    text: str
-    starts: NDArray[np.int64]
+    texts: pl.Series
+    utf8: NDArray[np.uint8]
+    sentence_ends: Integers
+    starts: Integers
     margins: Floats
-    prompt_margins: Floats
+    bounds: Integers
+    cuts: Integers
+
+    @cached_property
+    def sums(self) -> Floats:
+        """The sum of each trace's margins."""
+        return sum_each(self.margins, self.cuts)
 
 
-def read_traces(margins: pl.DataFrame, include_prompt: bool) -> list[Trace]:
-    """Group margins.parquet by trace."""
-    return [
-        one_trace(frame, include_prompt)
-        for _, frame in margins.group_by(["problem_id", "repeat"], maintain_order=True)
-    ]
-
-
-def one_trace(frame: pl.DataFrame, include_prompt: bool) -> Trace:
-    """One trace's rows, in the order of their position."""
-    frame = frame.sort("position")
-    reasoning = frame.filter(pl.col("stage") == "reasoning")
-    prompt = frame.filter((pl.col("stage") == "prompt") & pl.col("margin").is_not_null())
-    lengths = reasoning["token"].str.len_chars().to_numpy().astype(np.int64)
-    return Trace(
-        text="".join(reasoning["token"]),
-        starts=np.concatenate(([0], np.cumsum(lengths)[:-1])),
-        margins=reasoning["margin"].to_numpy(),
-        prompt_margins=prompt["margin"].to_numpy() if include_prompt else np.empty(0),
+def read_corpus(margins: pl.LazyFrame, include_prompt: bool) -> Corpus:
+    """From margins.parquet, whose tokens are in the order of their position."""
+    reasoning = margins.filter(pl.col("stage") == "reasoning")
+    prompt = margins.filter((pl.col("stage") == "prompt") & pl.col("margin").is_not_null())
+    # Behind the reasoning and without a text, prompt tokens are never inside a segment.
+    parts = [reasoning, prompt.with_columns(token=pl.lit(""))] if include_prompt else [reasoning]
+    token = pl.col("token")
+    traces = (
+        pl.concat(part.select(*TRACE, "token", "margin") for part in parts)
+        .group_by(TRACE, maintain_order=True)
+        .agg("margin", text=token.str.join(), n_bytes=token.str.len_bytes(), n_tokens=pl.len())
+        .collect(engine="streaming")
+    )
+    utf8 = np.frombuffer("".join(traces["text"]).encode(), np.uint8)
+    bounds = offsets(traces["text"].str.len_bytes())
+    sentence_ends = np.flatnonzero(np.isin(utf8, list(SEGMENT_ENDS.encode()))) + 1
+    return Corpus(
+        texts=traces["text"],
+        utf8=utf8,
+        sentence_ends=np.append(sentence_ends, bounds[-1]),
+        starts=offsets(traces["n_bytes"].explode())[:-1],
+        margins=traces["margin"].explode().to_numpy(),
+        bounds=bounds,
+        cuts=offsets(traces["n_tokens"]),
     )
 
 
-def segment_tokens(trace: Trace, cue: str, matching: CueMatching) -> tuple[int, NDArray[np.bool_]]:
-    """(number of segments, mask [tokens] of the tokens that begin inside one)."""
-    mask = np.zeros(len(trace.starts), dtype=bool)
-    count = 0
-    for position in occurrences(trace.text, cue, matching):
-        first, last = np.searchsorted(trace.starts, segment(trace.text, cue, position))
-        if last > first:
-            mask[first:last] = True
-            count += 1
-    return count, mask
+def offsets(lengths: pl.Series) -> Integers:
+    """Where stretches of these lengths begin, end to end, and where the last one ends."""
+    return np.concatenate(([0], np.cumsum(lengths.to_numpy(), dtype=np.int64)))
 
 
-def effect(
-    traces: Sequence[Trace], cue: str, matching: CueMatching, weights: Floats
-) -> dict[str, object]:
+def segments(
+    corpus: Corpus, cue: str, matching: CueMatching
+) -> tuple[Integers, Integers, Integers]:
+    """Trace, first token and one past the last token of each segment; one without tokens is none.
+
+    As `occurrences` and `segment` of stages.methods.matching find them, in all traces at once.
+    """
+    found = corpus.texts.str.find_many([cue]).to_arrow()
+    trace = np.repeat(np.arange(len(found)), np.diff(found.offsets))
+    position = corpus.bounds[trace] + found.values.to_numpy()
+    if matching == "boundary":
+        kept = at_word_start(corpus, trace, position)
+        trace, position = trace[kept], position[kept]
+    start = position + len(cue.rstrip(" ").encode())
+    after = np.searchsorted(corpus.sentence_ends[:-1], start, side="right")
+    end = np.minimum(corpus.sentence_ends[after], corpus.bounds[trace + 1])
+    first, last = np.searchsorted(corpus.starts, (start, end))
+    first = np.maximum(first, corpus.cuts[trace])  # where tokens without a text end the one before
+    some = last > first
+    return trace[some], first[some], last[some]
+
+
+def at_word_start(corpus: Corpus, trace: Integers, position: Integers) -> Booleans:
+    """Which of the positions are at a word's start."""
+    before = corpus.utf8[position - 1]
+    begins: Booleans = position == corpus.bounds[trace]
+    fits = begins | WORD_MAY_START[before]
+    for i in np.flatnonzero(~begins & (before >= 128)):
+        # A character takes four bytes at most.
+        text = corpus.utf8[max(position[i] - 4, 0) : position[i]].tobytes().decode(errors="ignore")
+        fits[i] = starts_word(text, len(text))
+    return fits
+
+
+def tokens_of(first: Integers, last: Integers) -> Integers:
+    """The tokens of segments from `first` to before `last`, each once, in ascending order."""
+    # Segments that overlap end together: what a former one holds is not counted again.
+    first = np.maximum(first, np.append(0, last)[:-1])
+    n = last - first
+    return np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
+
+
+def effect(corpus: Corpus, cue: str, matching: CueMatching, weights: Floats) -> dict[str, object]:
     """One row of cues.csv, without `selected`; `weights` [resamples, traces]: bootstrap counts."""
-    found = [segment_tokens(trace, cue, matching) for trace in traces]
-    masks = [mask for _, mask in found]
-    inside = np.concatenate([t.margins[m] for t, m in zip(traces, masks, strict=True)])
-    others = np.concatenate(
-        [np.append(t.margins[~m], t.prompt_margins) for t, m in zip(traces, masks, strict=True)]
-    )
-    low, high = delta_interval(traces, masks, weights)
+    trace, first, last = segments(corpus, cue, matching)
+    tokens = tokens_of(first, last)
+    inside, others = corpus.margins[tokens], np.delete(corpus.margins, tokens)
+    low, high = delta_interval(corpus, tokens, weights)
     sd = float(np.std(inside, ddof=1)) if len(inside) > 1 else None
     return {
         "cue": cue,
-        "n_segments": sum(count for count, _ in found),
-        "n_traces": sum(count > 0 for count, _ in found),
+        "n_segments": len(trace),
+        "n_traces": len(np.unique(trace)),
         "n_tokens": len(inside),
         "mean_margin": float(inside.mean()) if len(inside) else None,
         "sd": sd,
@@ -100,16 +151,18 @@ def effect(
 
 
 def delta_interval(
-    traces: Sequence[Trace], masks: Sequence[NDArray[np.bool_]], weights: Floats
+    corpus: Corpus, tokens: Integers, weights: Floats
 ) -> tuple[float | None, float | None]:
     """95 % interval of delta, resampling whole traces: tokens of one trace are not independent."""
-    sums = np.array(
+    cuts = np.searchsorted(tokens, corpus.cuts)
+    sums = np.column_stack(
         [
-            (t.margins[m].sum(), m.sum(), t.margins.sum() + t.prompt_margins.sum(),
-             len(t.margins) + len(t.prompt_margins))
-            for t, m in zip(traces, masks, strict=True)
+            sum_each(corpus.margins[tokens], cuts),
+            np.diff(cuts),
+            corpus.sums,
+            np.diff(corpus.cuts),
         ]
-    )  # fmt: skip
+    )
     inside, n_inside, total, n_total = (weights @ sums).T
     usable = (n_inside > 0) & (n_total > n_inside)
     if not usable.any():
@@ -122,13 +175,24 @@ def delta_interval(
     return float(low), float(high)
 
 
+def sum_each(values: Floats, cuts: Integers) -> Floats:
+    """The sum of each stretch of `values` between two cuts."""
+    return np.array([values[a:b].sum() for a, b in itertools.pairwise(cuts)])
+
+
+def candidates() -> list[str]:
+    """The words that may become cues."""
+    listed: list[str] = yaml.safe_load(REFERENCE.read_text())["candidates"]
+    return listed
+
+
 def effects(
-    traces: Sequence[Trace], candidates: Sequence[str], matching: CueMatching, cues: Cues, seed: int
+    corpus: Corpus, words: Sequence[str], matching: CueMatching, cues: Cues, seed: int
 ) -> pl.DataFrame:
     """cues.csv: one row per candidate, the largest effect first."""
-    random = np.random.default_rng(seed)
-    weights = random.multinomial(len(traces), [1 / len(traces)] * len(traces), size=cues.bootstrap)
-    rows = [effect(traces, cue, matching, weights.astype(float)) for cue in candidates]
+    random, n = np.random.default_rng(seed), len(corpus.texts)
+    weights = random.multinomial(n, [1 / n] * n, size=cues.bootstrap).astype(float)
+    rows = [effect(corpus, cue, matching, weights) for cue in words]
     enough = pl.col("n_segments") >= cues.min_segments
     return (
         pl.DataFrame(rows, infer_schema_length=None)
@@ -146,9 +210,8 @@ def main() -> None:
     cli.start_log(args.log)
     params = load(args.params)
     pair = params.pair(args.pair)
-    candidates = yaml.safe_load(REFERENCE.read_text())["candidates"]
-    traces = read_traces(read_parquet(args.margins), pair.as_released.margins)
-    table = effects(traces, candidates, pair.cue_matching, params.cues, params.seed)
+    corpus = read_corpus(scan_parquet(args.margins), pair.as_released.margins)
+    table = effects(corpus, candidates(), pair.cue_matching, params.cues, params.seed)
     if not table["selected"].any():
         best = table.row(0, named=True)
         raise UserError(

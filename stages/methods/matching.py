@@ -8,7 +8,8 @@ CueMatching = Literal["boundary", "substring"]
 
 # Online, in S's mode; offline, for cue effects (the released lists differ in the line end).
 SENTENCE_ENDS = (".", "!", "?", "\n\n")
-SEGMENT_END = re.compile(r"[.!?\n]")
+SEGMENT_ENDS = ".!?\n"
+SEGMENT_END = re.compile(f"[{SEGMENT_ENDS}]")
 
 
 def starts_word(text: str, position: int) -> bool:
