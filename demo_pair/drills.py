@@ -4,6 +4,7 @@ Whole problems teach the words at once and the skills slowly, since few of their
 a drill has its loss on those tokens alone.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -14,6 +15,7 @@ from demo_pair.tokenizer import END_OF_TURN
 Parts = list[tuple[str, bool]]  # (text, whether it is to be learned)
 THINK = ("<think>\n", False)
 FACTS_PER_ROW = 4
+COPIED_STEP = re.compile("(?<= says to)( [^,]+)")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ def lookup(random: Random, problem: task.Problem, _: float) -> Parts:
     return parts
 
 
+def recall(random: Random, problem: task.Problem, slips: float) -> Parts:
+    """The same where whole answers say it: hundreds of tokens behind the prompt."""
+    pieces = COPIED_STEP.split(task.completion(random, problem, slips))
+    return [(piece, i % 2 == 1) for i, piece in enumerate(pieces)]
+
+
 def options(random: Random, problem: task.Problem, _: float) -> Parts:
     """Every option's letter, in random order."""
     parts: Parts = [THINK]
@@ -72,5 +80,7 @@ DRILLS = {
     "choice_text": Drill(text, split="train_choice"),
     "arithmetic": Drill(arithmetic, prompted=False),
     "lookup": Drill(lookup),
+    "recall": Drill(recall),
+    "choice_recall": Drill(recall, split="train_choice"),
     "options": Drill(options, split="train_choice"),
 }

@@ -5,7 +5,8 @@ stopped goes on where it was. Uses a GPU where there is one.
 
 The large model is trained shallow and deepened late: every block is followed by copies of itself
 whose output projections are zero, so the deepened model starts as the same function (block
-expansion, LLaMA Pro, arXiv 2401.02415) and is then trained on as a whole.
+expansion, LLaMA Pro, arXiv 2401.02415) and is then trained on as a whole. It can be folded back: the
+copies are dropped, and what little they had learned with them.
 """
 
 import argparse
@@ -63,6 +64,10 @@ SKILLS = {"arithmetic": 0.3, "lookup": 0.35, "options": 0.2, "text": 0.1, "choic
 LOOKUP = {"arithmetic": 0.25, "lookup": 0.6, "options": 0.05, "text": 0.1}
 PROBLEMS = {"arithmetic": 0.25, "lookup": 0.15, "options": 0.1, "text": 0.3, "choice_text": 0.2}
 WHOLE = {"arithmetic": 0.15, "lookup": 0.1, "text": 0.45, "choice_text": 0.3}
+RECALL = {
+    "recall": 0.3, "choice_recall": 0.15, "lookup": 0.1, "arithmetic": 0.15,
+    "text": 0.15, "choice_text": 0.15,
+}  # fmt: skip
 
 RECIPES = {
     "large": Recipe(
@@ -77,6 +82,8 @@ RECIPES = {
             Phase(450, 3, PROBLEMS, lr=(3e-3, 5e-4)),
             Phase(450, 3, WHOLE, lr=(3e-3, 2e-4)),
             Phase(20, 30, PROBLEMS, lr=(1e-3, 1e-4)),
+            Phase(400, 3, RECALL, lr=(2e-3, 1e-4)),
+            Phase(20, 30, RECALL, lr=(3e-4, 3e-5)),
         ),
     ),
     # Two layers learn this arithmetic perfectly too: weak by what they are taught at the end.
@@ -119,9 +126,20 @@ def build_model(recipe: Recipe, vocab_size: int, eos_token_id: int) -> Qwen3ForC
     )
 
 
-def deepen(model: Qwen3ForCausalLM, n_layers: int) -> None:
-    """Follow each block with copies that add nothing yet, up to `n_layers` blocks in all."""
-    old = model.model.layers
+def to_depth(model: Qwen3ForCausalLM, n_layers: int) -> None:
+    """Deepen the model or fold it back."""
+    layers = list(model.model.layers)
+    folded = n_layers < len(layers)
+    new = layers[:: len(layers) // n_layers] if folded else deepened(layers, n_layers)
+    for i, layer in enumerate(new):
+        layer.self_attn.layer_idx = i
+    model.model.layers = nn.ModuleList(new)
+    model.config.num_hidden_layers = n_layers
+    model.config.layer_types = ["full_attention"] * n_layers
+
+
+def deepened(old: list[nn.Module], n_layers: int) -> list[nn.Module]:
+    """Each block followed by copies that add nothing yet, `n_layers` blocks in all."""
     copies, rest = divmod(n_layers, len(old))
     if rest:
         raise ValueError(f"{n_layers} layers are not a multiple of {len(old)}")
@@ -133,11 +151,7 @@ def deepen(model: Qwen3ForCausalLM, n_layers: int) -> None:
             nn.init.zeros_(new.self_attn.o_proj.weight)
             nn.init.zeros_(new.mlp.down_proj.weight)
             layers.append(new)
-    for i, layer in enumerate(layers):
-        layer.self_attn.layer_idx = i
-    model.model.layers = nn.ModuleList(layers)
-    model.config.num_hidden_layers = n_layers
-    model.config.layer_types = ["full_attention"] * n_layers
+    return layers
 
 
 class Batches:
@@ -238,7 +252,7 @@ class Run:
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint, weights_only=True)
             self.step, optimizer_states = state["step"], state["optimizers"]
-            deepen(self.model, state["n_layers"])
+            to_depth(self.model, state["n_layers"])
             self.model.load_state_dict(state["model"])
         self.model.to(self.device)
         self.opts = optimizers(self.model)
@@ -261,7 +275,7 @@ class Run:
     def train(self, phase: Phase, first: int) -> None:
         """The steps of `phase` that are still to be done; it begins at step `first`."""
         if phase.n_layers != self.model.config.num_hidden_layers:
-            deepen(self.model, phase.n_layers)
+            to_depth(self.model, phase.n_layers)
             self.opts = optimizers(self.model)
         started = time.monotonic()
         while self.step < first + phase.steps:
