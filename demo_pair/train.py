@@ -5,8 +5,8 @@ stopped goes on where it was. Uses a GPU where there is one.
 
 The large model is trained shallow and deepened late: every block is followed by copies of itself
 whose output projections are zero, so the deepened model starts as the same function (block
-expansion, LLaMA Pro, arXiv 2401.02415) and is then trained on as a whole. It can be folded back: the
-copies are dropped, and what little they had learned with them.
+expansion, LLaMA Pro, arXiv 2401.02415) and is then trained on as a whole. It can be folded back:
+the copies are dropped, and what little they had learned with them.
 """
 
 import argparse

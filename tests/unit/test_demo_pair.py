@@ -5,10 +5,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 import yaml
 from tokenizers import Tokenizer
 
-from demo_pair import drills, task
+from demo_pair import drills, task, train
 from stages.methods.matching import occurrences
 
 pytestmark = pytest.mark.unit
@@ -69,10 +70,22 @@ def learned(name: str, problem: task.Problem, slips: float = 0.0) -> list[str]:
     return [text for text, is_learned in parts if is_learned]
 
 
-def test_the_lookup_drill_learns_what_each_step_says_and_nothing_else() -> None:
+@pytest.mark.parametrize("drill", ["lookup", "recall"])
+def test_a_drill_on_copying_learns_what_each_step_says_and_nothing_else(drill: str) -> None:
     (problem,) = task.problems("train", 1, seed=1)
     said = {f" {task.OPERATORS[operator][0]} {operand:02d}" for operator, operand in problem.steps}
-    assert set(learned("lookup", problem)) == said
+    assert set(learned(drill, problem)) == said
+
+
+def test_a_model_deepened_and_folded_back_is_the_same_model() -> None:
+    recipe = train.RECIPES["large"]
+    model = train.build_model(recipe, vocab_size=64, eos_token_id=0)
+    ids = torch.arange(8)[None]
+    before = model(ids).logits
+    for n_layers in (30, 3):
+        train.to_depth(model, n_layers)
+        assert len(model.model.layers) == n_layers
+        assert torch.allclose(model(ids).logits, before, atol=1e-5)
 
 
 def test_the_options_drill_learns_the_letters_and_nothing_else() -> None:
