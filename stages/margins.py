@@ -24,6 +24,7 @@ from stages.engine.server import Engine
 from stages.files import Row, atomic, check_file
 from stages.params import Pair, Params, load
 from stages.progress import Progress
+from stages.trace_files import BATCH_ROWS, BUFFER_BYTES
 
 Margins = list[float | None]
 SCHEMA = pl.Schema(
@@ -38,7 +39,6 @@ SCHEMA = pl.Schema(
     }
 )
 READ = ("problem_id", "repeat", "prompt_ids", "token_ids", "reasoning_tokens")
-TRACES_AT_ONCE = 32
 ROW_GROUP = 100_000  # tokens, at least: whole traces
 
 
@@ -51,8 +51,9 @@ class Reader(Protocol):
 
 def traces_in(path: Path) -> Iterator[Row]:
     """The traces in their order."""
-    for batch in pq.ParquetFile(path).iter_batches(TRACES_AT_ONCE, columns=list(READ)):
-        yield from batch.to_pylist()
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(READ)):
+            yield from batch.to_pylist()
 
 
 def read_ids(trace: Row) -> list[int]:

@@ -107,8 +107,7 @@ class Client:
         # Without the text of every token that comes back: it takes the server longer than reading.
         sampling = {"max_tokens": 1, "prompt_logprobs": 2, "detokenize": False}
         body = {"model": MODEL_NAME, "token_ids": token_ids, "sampling_params": sampling}
-        reply = await self._ask("POST", "/inference/v1/generate", body)
-        return [margin(position) for position in reply["prompt_logprobs"]]
+        return margins_in(await self._ask("POST", "/inference/v1/generate", body))
 
     async def speculation(self) -> tuple[int, int]:
         """(drafts, accepted tokens) since the engine started; zeros without a draft head."""
@@ -168,6 +167,11 @@ def completion(reply: dict[str, Any], token_ids: list[int]) -> Completion:
     stop = choice["stop_reason"] if isinstance(choice["stop_reason"], str) else None
     cached = (reply["usage"].get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     return Completion(token_ids, choice["text"], choice["finish_reason"], stop, cached)
+
+
+def margins_in(reply: dict[str, Any]) -> list[float | None]:
+    """Those of a prompt, from what the server says about it."""
+    return [margin(position) for position in reply["prompt_logprobs"]]
 
 
 def margin(position: dict[str, dict[str, Any]] | None) -> float | None:
