@@ -2,11 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import polars as pl
 
+from demo_pair import task
 from stages import cli, models
 from stages.bench.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
 from stages.engine import server
@@ -17,22 +18,24 @@ from stages.methods.base import Request
 from stages.params import Pair, Params, load
 
 REPEATS = 5
-N_TRACES, N_TOKENS = 128, 1500
+N_TRACES, N_TOKENS, N_PROMPT = 96, 1500, 100
 GOAL = "≥ 80 %"
 ROLES = ("small", "large")  # the reader, and one that has more to do for each token
 
 
-def make(path: Path, vocabulary: int) -> None:
-    """Write traces of random tokens; the first hundred of each are the prompt."""
-    random = np.random.default_rng(0)
-    ids = [random.integers(vocabulary, size=N_TOKENS).tolist() for _ in range(N_TRACES)]
+def make(path: Path, pair: Pair) -> None:
+    """Write traces of the bundled task's own text, as the large model learned to write it."""
+    random = Random(0)
+    solved = [task.completion(random, one) for one in task.problems("train", N_TRACES * 10, 0)]
+    text = models.tokenizer(pair).encode("\n".join(solved), add_special_tokens=False).ids
+    ids = [text[i * N_TOKENS :][:N_TOKENS] for i in range(N_TRACES)]
     pl.DataFrame(
         {
             "problem_id": range(N_TRACES),
             "repeat": [0] * N_TRACES,
-            "prompt_ids": [one[:100] for one in ids],
-            "token_ids": [one[100:] for one in ids],
-            "reasoning_tokens": [N_TOKENS - 100] * N_TRACES,
+            "prompt_ids": [one[:N_PROMPT] for one in ids],
+            "token_ids": [one[N_PROMPT:] for one in ids],
+            "reasoning_tokens": [N_TOKENS - N_PROMPT] * N_TRACES,
         }
     ).write_parquet(path)
 
@@ -61,7 +64,7 @@ def rates(folder: Path, role: str) -> dict[str, list[float]]:
     params = load(Path("params.yaml"))
     pair = params.pair("demo")
     traces, out = folder / "traces.parquet", folder / "margins.parquet"
-    make(traces, models.tokenizer(pair).get_vocab_size())
+    make(traces, pair)
     specs = server.specs(
         pair, params.engines, (role,), params.infer.concurrency, prefix_caching=False
     )
