@@ -112,7 +112,7 @@ def at_word_start(corpus: Corpus, trace: Integers, position: Integers) -> Boolea
     """Which of the positions are at a word's start."""
     before = corpus.utf8[position - 1]
     begins: Booleans = position == corpus.bounds[trace]
-    fits = begins | WORD_MAY_START[before]
+    fits: Booleans = begins | WORD_MAY_START[before]
     for i in np.flatnonzero(~begins & (before >= 128)):
         # A character takes four bytes at most.
         text = corpus.utf8[max(position[i] - 4, 0) : position[i]].tobytes().decode(errors="ignore")
@@ -125,7 +125,8 @@ def tokens_of(first: Integers, last: Integers) -> Integers:
     # Segments that overlap end together: what a former one holds is not counted again.
     first = np.maximum(first, np.append(0, last)[:-1])
     n = last - first
-    return np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
+    tokens: Integers = np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
+    return tokens
 
 
 def effect(corpus: Corpus, cue: str, matching: CueMatching, weights: Floats) -> dict[str, object]:

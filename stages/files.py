@@ -48,10 +48,15 @@ def write_csv(path: Path, frame: pl.DataFrame) -> None:
         frame.write_csv(temporary)
 
 
-def scan_parquet(path: Path) -> pl.LazyFrame:
-    """The table in `path` before it is read, or one line that says which file is missing."""
+def check_file(path: Path) -> None:
+    """Nothing, or one line that says which file is missing."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; an earlier stage makes it")
+
+
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """The table in `path` before it is read, or that line."""
+    check_file(path)
     return pl.scan_parquet(path)
 
 
@@ -100,7 +105,8 @@ def digest_files(*paths: Path) -> str:
         for file in files:
             if file.suffix != ".pyc":
                 total.update(file.name.encode())
-                total.update(hashlib.sha256(file.read_bytes()).digest())
+                with file.open("rb") as content:
+                    total.update(hashlib.file_digest(content, "sha256").digest())
     return total.hexdigest()[:16]
 
 

@@ -1,18 +1,32 @@
-"""The small model reads each trace once: per token, p(top-1) - p(top-2) (paper section 3.1)."""
+"""The small model reads each trace once: per token, p(top-1) - p(top-2) (paper section 3.1).
+
+Traces are read, asked about and written in their order, a few at once: memory does not grow with
+their number.
+"""
 
 import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from stages import cli, models, provenance
 from stages.engine import server
 from stages.engine.client import Client
-from stages.files import Row, read_parquet, write_parquet
-from stages.params import Infer, Pair, load
+from stages.engine.server import Engine
+from stages.files import Row, atomic, check_file
+from stages.params import Pair, Params, load
 from stages.progress import Progress
+from stages.trace_files import BATCH_ROWS, BUFFER_BYTES
 
+Margins = list[float | None]
 SCHEMA = pl.Schema(
     {
         "problem_id": pl.Int64,
@@ -24,23 +38,22 @@ SCHEMA = pl.Schema(
         "stage": pl.String,
     }
 )
+READ = ("problem_id", "repeat", "prompt_ids", "token_ids", "reasoning_tokens")
+ROW_GROUP = 100_000  # tokens, at least: whole traces
 
 
-async def profile(
-    traces: pl.DataFrame, engine: server.Engine, pair: Pair, infer: Infer
-) -> list[list[float | None]]:
-    """Margins of every trace's prompt and reasoning, in the traces' order."""
-    limit = asyncio.Semaphore(infer.concurrency)
-    with Progress("margins", len(traces)) as progress:
-        async with Client(engine, pair.sampling, infer) as client:
+class Reader(Protocol):
+    """Who reads a trace."""
 
-            async def one(ids: list[int]) -> list[float | None]:
-                async with limit:
-                    margins = await client.margins(ids)
-                progress.step(len(ids))
-                return margins
+    async def margins(self, token_ids: list[int]) -> Margins:
+        """Per token p(top-1) - p(top-2); None for the first."""
 
-            return list(await asyncio.gather(*map(one, map(read_ids, traces.to_dicts()))))
+
+def traces_in(path: Path) -> Iterator[Row]:
+    """The traces in their order."""
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(READ)):
+            yield from batch.to_pylist()
 
 
 def read_ids(trace: Row) -> list[int]:
@@ -49,32 +62,87 @@ def read_ids(trace: Row) -> list[int]:
     return ids
 
 
-def table(
-    traces: pl.DataFrame, margins: list[list[float | None]], tokenizer: Tokenizer
-) -> pl.DataFrame:
-    """One row per token; position 0 is the prompt's first, which nothing predicts."""
-    pieces: dict[int, str] = {}
-    frames = []
-    for trace, values in zip(traces.iter_rows(named=True), margins, strict=True):
-        ids = read_ids(trace)
-        for i in set(ids) - pieces.keys():
-            pieces[i] = tokenizer.decode([i], skip_special_tokens=False)
-        n_prompt = len(trace["prompt_ids"])
-        frames.append(
-            pl.DataFrame(
-                {
-                    "problem_id": trace["problem_id"],
-                    "repeat": trace["repeat"],
-                    "position": range(len(ids)),
-                    "token_id": ids,
-                    "token": [pieces[i] for i in ids],
-                    "margin": values,
-                    "stage": ["prompt"] * n_prompt + ["reasoning"] * (len(ids) - n_prompt),
-                },
-                schema=SCHEMA,
-            )
-        )
-    return pl.concat(frames)
+async def profile(
+    traces: Iterable[Row], reader: Reader, at_once: int
+) -> AsyncIterator[tuple[Row, Margins]]:
+    """Each trace and its margins, in the traces' order; `at_once`: requests under way."""
+    asked: deque[tuple[Row, asyncio.Task[Margins]]] = deque()
+    try:
+        for trace in traces:
+            asked.append((trace, asyncio.create_task(reader.margins(read_ids(trace)))))
+            if len(asked) == at_once:
+                first, answer = asked.popleft()
+                yield first, await answer
+        while asked:
+            first, answer = asked.popleft()
+            yield first, await answer
+    finally:
+        for _, answer in asked:
+            answer.cancel()
+
+
+def rows(trace: Row, margins: Margins, piece: Callable[[int], str]) -> pl.DataFrame:
+    """A row per token of a trace; position 0 is the prompt's first, which nothing predicts."""
+    ids, n_prompt = read_ids(trace), len(trace["prompt_ids"])
+    return pl.DataFrame(
+        {
+            "problem_id": trace["problem_id"],
+            "repeat": trace["repeat"],
+            "position": range(len(ids)),
+            "token_id": ids,
+            "token": [piece(i) for i in ids],
+            "margin": margins,
+            "stage": ["prompt"] * n_prompt + ["reasoning"] * (len(ids) - n_prompt),
+        },
+        schema=SCHEMA,
+    )
+
+
+async def tables(
+    path: Path, reader: Reader, at_once: int, tokenizer: Tokenizer
+) -> AsyncIterator[pl.DataFrame]:
+    """The rows of each trace in `path`."""
+
+    @cache
+    def piece(token_id: int) -> str:
+        return tokenizer.decode([token_id], skip_special_tokens=False)
+
+    with Progress("margins", pq.read_metadata(path).num_rows) as progress:
+        async for trace, margins in profile(traces_in(path), reader, at_once):
+            progress.step(len(margins))
+            yield rows(trace, margins, piece)
+
+
+async def write(path: Path, parts: AsyncIterator[pl.DataFrame], origin: Row) -> None:
+    """Write `parts` to `path` as they come, atomically; whole parts make a row group."""
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, arrow(SCHEMA.to_frame()).schema, compression="zstd") as file,
+    ):
+        waiting: list[pl.DataFrame] = []
+        async for part in parts:
+            waiting.append(part)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                file.write_table(arrow(pl.concat(waiting)))
+                waiting.clear()
+        if waiting:
+            file.write_table(arrow(pl.concat(waiting)))
+        file.add_key_value_metadata({"provenance": json.dumps(provenance.finished(origin))})
+
+
+def arrow(frame: pl.DataFrame) -> pa.Table:
+    """The frame for pyarrow, in types that every reader of Parquet knows."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+async def read_all(
+    traces: Path, engine: Engine, params: Params, pair: Pair, out: Path, origin: Row
+) -> None:
+    """Write the margins of all traces in `traces` to `out`."""
+    async with Client(engine, pair.sampling, params.infer) as client:
+        # Twice as many as the engine takes at once: it never waits for the next.
+        parts = tables(traces, client, 2 * params.infer.concurrency, models.tokenizer(pair))
+        await write(out, parts, origin)
 
 
 def main() -> None:
@@ -86,16 +154,14 @@ def main() -> None:
     cli.start_log(args.log)
     params = load(args.params)
     pair = params.pair(args.pair)
-    traces = read_parquet(args.traces)
+    check_file(args.traces)
     # Prompt logprobs bypass the prefix cache, and old vLLM versions returned stale ones from it.
     specs = server.specs(
         pair, params.engines, ("small",), params.infer.concurrency, prefix_caching=False
     )
-    with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
-        margins = asyncio.run(profile(traces, engines["small"], pair, params.infer))
-    tokenizer = models.tokenizer(pair)
     origin = provenance.of_answers(params, args.pair, specs, args.traces)
-    write_parquet(args.out, table(traces, margins, tokenizer), provenance.finished(origin))
+    with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
+        asyncio.run(read_all(args.traces, engines["small"], params, pair, args.out, origin))
 
 
 if __name__ == "__main__":

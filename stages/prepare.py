@@ -14,7 +14,6 @@ from typing import Any, get_args
 import polars as pl
 import yaml
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
 
 from stages import availability, benchmarks, cli, models
 from stages.errors import UserError
@@ -147,6 +146,8 @@ def render(prompts: Iterable[str], tokenizer: Any) -> list[list[int]]:
 
 def chat_tokenizer(served: Model) -> Any:
     """The model's tokenizer, with its chat template."""
+    from transformers import AutoTokenizer  # seconds, for it imports torch
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             served.model,

@@ -15,9 +15,8 @@ import httpx
 import polars as pl
 import pytest
 
-from stages import margins
 from stages.engine import server
-from stages.engine.client import Client
+from stages.engine.client import Client, margin
 from stages.engine.server import Engine
 from stages.errors import UserError
 from stages.methods.base import Request
@@ -60,15 +59,19 @@ async def test_the_same_seed_gives_the_same_tokens(
     assert first != other
 
 
-async def test_margins_of_a_real_text_lie_between_0_and_1(
+async def test_margins_are_those_of_the_servers_own_log_probabilities(
     engines: Mapping[str, Engine], params: Params, few_problems: pl.DataFrame
 ) -> None:
     ids = few_problems["prompt_ids"][0].to_list()
-    traces = pl.DataFrame({"prompt_ids": [ids], "token_ids": [[5, 6]], "reasoning_tokens": [2]})
-    (values,) = await margins.profile(traces, engines["small"], params.pair("demo"), params.infer)
-    assert len(values) == len(ids) + 2
-    assert values[0] is None
-    assert all(value is not None and 0 <= value <= 1 for value in values[1:])
+    async with Client(engines["small"], params.pair("demo").sampling, params.infer) as client:
+        found = await client.margins(ids)
+        body = {"model": "model", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 2}
+        reply = await client.http.post("/v1/completions", json=body)
+        asked = (await reply.json())["choices"][0]["prompt_logprobs"]
+    wanted = [margin(position) for position in asked]
+    assert found[0] is None
+    assert all(value is not None and 0 <= value <= 1 for value in found[1:])
+    assert found == wanted
 
 
 def test_a_server_wants_its_key(engines: Mapping[str, Engine]) -> None:

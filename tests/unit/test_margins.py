@@ -1,12 +1,22 @@
-"""Margins from known log probabilities."""
+"""Margins from known log probabilities, and their way into the table."""
 
+import asyncio
 from math import log
+from pathlib import Path
 
+import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
-from stages.engine.client import margin
+from stages.bench.harness import alone, peak_memory
+from stages.engine.client import RequestFailedError, margin
+from stages.files import Row, read_provenance
+from stages.margins import ROW_GROUP, SCHEMA, Margins, profile, tables, write
+from stages.models import tokenizer
+from stages.params import load
 
 pytestmark = pytest.mark.unit
+TOKENIZER = tokenizer(load(Path("params.yaml")).pair("demo"))
 
 
 def entry(probability: float, rank: int) -> dict[str, object]:
@@ -24,3 +34,97 @@ def test_the_token_that_was_written_does_not_matter() -> None:
 
 def test_nothing_predicts_the_first_token() -> None:
     assert margin(None) is None
+
+
+class Scripted:
+    """Answers at once, with the token ids for margins; counts who waits for an answer."""
+
+    def __init__(self) -> None:
+        self.waiting = self.most = 0
+
+    async def margins(self, token_ids: list[int]) -> Margins:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0.001 * (token_ids[0] % 3))  # later ones may be first
+        self.waiting -= 1
+        return [None, *map(float, token_ids[1:])]
+
+
+def traces(n: int, n_tokens: int = 3) -> list[Row]:
+    return [
+        {
+            "problem_id": i,
+            "repeat": 0,
+            "prompt_ids": [i % 100, 7],
+            "token_ids": [5] * n_tokens,
+            "reasoning_tokens": n_tokens - 1,
+        }
+        for i in range(n)
+    ]
+
+
+def written(folder: Path, n: int, n_tokens: int = 3) -> Path:
+    """margins.parquet of `n` traces."""
+    source, out = folder / "traces.parquet", folder / "margins.parquet"
+    pl.DataFrame(traces(n, n_tokens)).write_parquet(source)
+    parts = tables(source, Scripted(), 8, TOKENIZER)
+    asyncio.run(write(out, parts, {"seed": 1}))
+    return out
+
+
+async def test_traces_keep_their_order_whoever_is_answered_first() -> None:
+    found = [trace["problem_id"] async for trace, _ in profile(traces(20), Scripted(), 4)]
+    assert found == list(range(20))
+
+
+async def test_no_more_requests_are_under_way_than_allowed() -> None:
+    reader = Scripted()
+    assert len([_ async for _ in profile(traces(20), reader, 4)]) == 20
+    assert reader.most == 4
+
+
+def test_prompt_and_reasoning_are_read_and_the_answer_is_not(tmp_path: Path) -> None:
+    table = pl.read_parquet(written(tmp_path, 1))
+    assert table.schema == SCHEMA
+    assert table["token_id"].to_list() == [0, 7, 5, 5]
+    assert table["margin"].to_list() == [None, 7.0, 5.0, 5.0]
+    assert table["stage"].to_list() == ["prompt", "prompt", "reasoning", "reasoning"]
+    assert table["position"].to_list() == [0, 1, 2, 3]
+
+
+def test_the_table_says_where_it_came_from(tmp_path: Path) -> None:
+    assert read_provenance(written(tmp_path, 1))["seed"] == 1
+
+
+def test_a_row_group_holds_whole_traces(tmp_path: Path) -> None:
+    path = written(tmp_path, 5, n_tokens=ROW_GROUP // 2)
+    assert pl.scan_parquet(path).select(pl.len()).collect().item() == 5 * (ROW_GROUP // 2 + 1)
+    groups = pq.read_metadata(path)
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [
+        2 * (ROW_GROUP // 2 + 1),
+        2 * (ROW_GROUP // 2 + 1),
+        ROW_GROUP // 2 + 1,
+    ]
+
+
+def test_nothing_is_left_of_a_table_that_failed(tmp_path: Path) -> None:
+    class Failing(Scripted):
+        async def margins(self, token_ids: list[int]) -> Margins:
+            raise RequestFailedError("down")
+
+    source = tmp_path / "traces.parquet"
+    pl.DataFrame(traces(3)).write_parquet(source)
+    with pytest.raises(RequestFailedError):
+        asyncio.run(write(tmp_path / "m.parquet", tables(source, Failing(), 8, TOKENIZER), {}))
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def peak(folder: Path, n: int) -> float:
+    """GB of a process that writes margins of `n` traces of 1,000 tokens."""
+    written(folder, n, n_tokens=1000)
+    return peak_memory()
+
+
+def test_memory_does_not_grow_with_the_number_of_traces(tmp_path: Path) -> None:
+    few, many = (alone(peak, tmp_path, n) for n in (200, 2000))
+    assert many < few + 0.05

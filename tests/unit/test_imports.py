@@ -1,0 +1,29 @@
+"""What a stage's import drags in: every job pays for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from stages.bench.dag import stage_modules
+
+pytestmark = pytest.mark.unit
+HEAVY = ("torch", "transformers", "vllm", "datasets")
+DRAWING = ("matplotlib", "seaborn", "pandas")
+CODE = "import sys; [__import__(name) for name in sys.argv[1:]]; print(*sys.modules)"
+
+
+def loaded(*modules: str) -> set[str]:
+    """What is imported once `modules` are."""
+    command = [sys.executable, "-c", CODE, *modules]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_no_stage_imports_a_library_of_models_before_it_needs_it() -> None:
+    assert {"stages.prepare", "stages.infer", "stages.figures"} <= set(stage_modules())
+    assert loaded(*stage_modules()).isdisjoint(HEAVY)
+
+
+def test_only_figures_imports_what_draws() -> None:
+    others = set(stage_modules()) - {"stages.figures"}
+    assert loaded(*others).isdisjoint(DRAWING)
