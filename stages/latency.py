@@ -144,8 +144,9 @@ def main() -> None:
     roles = tuple(itertools.chain.from_iterable(m.roles for m in methods.values()))
     specs = server.specs(pair, params.engines, roles, concurrency=1)
     lines = {name: method.model_dump() for name, method in methods.items()}
+    handoff = {name: params.handoff(pair, method) for name, method in methods.items()}
     origin = provenance.of_answers(
-        params, args.pair, specs, args.problems, methods=lines, cues=cues,
+        params, args.pair, specs, args.problems, methods=lines, cues=cues, handoff=handoff,
         latency=params.latency.model_dump(),
     )  # fmt: skip
     shard = Shard(provenance.shard_path(args.pair, "latency", origin))
