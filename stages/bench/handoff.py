@@ -128,8 +128,8 @@ def longer(pair: Pair, folder: Path) -> Pair:
     return pair.model_copy(update={"engines": engines, "max_model_len": length})
 
 
-def measure(params: Params, pair: Pair, logs: Path) -> dict[str, list[Cost]]:
-    """{"text 500": costs, one a round, ...}."""
+def measure(params: Params, pair: Pair, logs: Path) -> dict[tuple[Handoff, int], list[Cost]]:
+    """{(what is handed over, context): its cost in every round}."""
     specs = server.specs(pair, params.engines, ROLES, concurrency=1)
     with server.running(specs, params.engines, logs) as engines:
         relaying = Relaying(engines, params, pair)
@@ -137,15 +137,15 @@ def measure(params: Params, pair: Pair, logs: Path) -> dict[str, list[Cost]]:
         def side(handoff: Handoff, context: int) -> Cost:
             return asyncio.run(relaying.turn(handoff, context))
 
-        sides = {f"{way} {n}": partial(side, way, n) for n in CONTEXTS for way in WAYS}
+        sides = {(way, n): partial(side, way, n) for n in CONTEXTS for way in WAYS}
         return in_turns(sides, REPEATS, warm_up=True)
 
 
-def figures(costs: Mapping[str, list[Cost]]) -> list[Figure]:
+def figures(costs: Mapping[tuple[Handoff, int], list[Cost]]) -> list[Figure]:
     """All rows of the table."""
 
-    def values(way: str, context: int, part: str = "outside") -> list[float]:
-        return [getattr(cost, part) for cost in costs[f"{way} {context}"]]
+    def values(way: Handoff, context: int, part: str = "outside") -> list[float]:
+        return [getattr(cost, part) for cost in costs[way, context]]
 
     rows = []
     for n in CONTEXTS:

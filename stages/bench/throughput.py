@@ -24,9 +24,9 @@ from stages.files import Row, Shard
 from stages.params import Params, load
 from stages.prepare import problem_set
 
-IN_FLIGHT = (1, 2, 4, 8, 16, 32, 64)
-N_PROBLEMS = 8
-REPEATS = 3
+IN_FLIGHT = (1, 4, 16, 32, 64)
+N_PROBLEMS = 4
+REPEATS = 2
 PAIR, METHOD = "demo", "relaygen"
 GOAL = "≥ 5 ×"  # noqa: RUF001
 
@@ -68,13 +68,13 @@ class Asking:
         self.seeds = count()
 
     def load(self, in_flight: int) -> Load:
-        """Every problem equally often, three times as many answers as are in flight, or so."""
+        """Every problem equally often, twice as many answers as are in flight, or so."""
         seed = next(self.seeds)
         infer = self.params.infer.model_copy(update={"concurrency": in_flight})
         params = self.params.model_copy(update={"infer": infer, "seed": seed})
         cues = cue_sets.cue_set("qwen3").cues
         asking = Answering(params, self.pair, params.method(METHOD), cues, self.engines)
-        todo = answering.tasks(self.problems, -(-3 * in_flight // N_PROBLEMS))
+        todo = answering.tasks(self.problems, -(-2 * in_flight // N_PROBLEMS))
         begun, used = time.perf_counter(), cpu_s(self.engines)
         rows = asking.collect(todo, Shard(self.folder / f"{seed}.jsonl"), f"{in_flight} in flight")
         took, after = time.perf_counter() - begun, cpu_s(self.engines)
@@ -92,23 +92,19 @@ def cpu_s(engines: Mapping[str, Engine]) -> dict[str, float]:
     }
 
 
-def figures(loads: Mapping[str, list[Load]], default: int) -> list[Figure]:
+def figures(loads: Mapping[int, list[Load]], default: int) -> list[Figure]:
     """All rows of the table."""
     rows = []
-    for n in IN_FLIGHT:
-        some = loads[str(n)]
-        rows += [
-            Figure(f"{n} in flight", "tokens/s", [load.tokens_per_s for load in some]),
-            *(
-                Figure(f"{n} in flight: {role} busy", "%", [load.busy[role] for load in some])
-                for role in some[0].busy
-            ),
-        ]
-    per_minute, one = ([load.answers_per_minute for load in loads[str(n)]] for n in (default, 1))
-    unfairness = [load.unfairness for load in loads[str(default)]]
+    for n, some in loads.items():
+        rows.append(Figure(f"{n} in flight", "tokens/s", [load.tokens_per_s for load in some]))
+        for role in some[0].busy:
+            busy = [load.busy[role] for load in some]
+            rows.append(Figure(f"{n} in flight: {role} model busy", "%", busy, detail=n != default))
+    per_minute, one = ([load.answers_per_minute for load in loads[n]] for n in (default, 1))
+    unfairness = [load.unfairness for load in loads[default]]
     return [
         *rows,
-        Figure(f"answers per minute, {default} in flight", "", per_minute),
+        Figure(f"{default} in flight", "answers a minute", per_minute),
         Figure("against one at a time", "×", ratios(per_minute, one), GOAL),  # noqa: RUF001
         Figure("seconds per token, slowest answer against the median", "×", unfairness),  # noqa: RUF001
     ]
@@ -120,15 +116,15 @@ def main() -> None:
     origin = machine()
     params = load(Path("params.yaml"))
     roles = params.method(METHOD).roles
-    specs = server.specs(params.pair(PAIR), params.engines, roles, concurrency=max(IN_FLIGHT))
+    default = params.infer.concurrency
+    levels = sorted({*IN_FLIGHT, default})
+    specs = server.specs(params.pair(PAIR), params.engines, roles, concurrency=max(levels))
     with (
         TemporaryDirectory() as folder,
         server.running(specs, params.engines, cli.engine_logs(args.log)) as engines,
     ):
         asking = Asking(params, engines, Path(folder))
-        sides = {str(n): partial(asking.load, n) for n in IN_FLIGHT}
-        loads = in_turns(sides, REPEATS)
-    default = params.infer.concurrency
+        loads = in_turns({n: partial(asking.load, n) for n in levels}, REPEATS)
     write(args.out, "Answers at once", figures(loads, default), origin)
 
 
