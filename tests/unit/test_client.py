@@ -90,7 +90,7 @@ async def test_a_model_without_a_draft_head_is_not_asked() -> None:
 @pytest.mark.parametrize(
     ("text", "status", "message"),
     [
-        ('{"detail":"Not Found"}', 404, "'eagle3' has no metrics: .*log-stats"),
+        ('{"detail":"Not Found"}', 404, "'eagle3' has no metrics; .*log-stats"),
         ("<html>", 200, "'eagle3' has no metrics"),
         ("", 200, f"'eagle3' has no metric '{DRAFTS}'"),
     ],
