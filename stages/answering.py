@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import polars as pl
+import uvloop
 from tokenizers import Tokenizer
 
 from stages import models
@@ -69,7 +70,7 @@ class Answering:
                 shard.append(row)
                 progress.step(len(row["token_ids"]))
 
-            failures = asyncio.run(self._ask(missing, keep))
+            failures = uvloop.run(self._ask(missing, keep))
         if failures:
             raise UserError(
                 f"{label}: {len(failures)} of {len(todo)} answers could not be had, first: "

@@ -5,7 +5,6 @@ order, so that a slow minute hits all alike. Short requests to each engine come 
 counted. What other work used of the machine meanwhile is recorded with every answer.
 """
 
-import asyncio
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 import polars as pl
 import psutil
+import uvloop
 
 from stages import answering, cli, infer, provenance, recipe
 from stages.answering import Answering, Task
@@ -161,7 +161,7 @@ def main() -> None:
             name: Answering(params, pair, method, cues[name], engines)
             for name, method in methods.items()
         }
-        rows = asyncio.run(measure(asking, problems, params.latency.runs, shard))
+        rows = uvloop.run(measure(asking, problems, params.latency.runs, shard))
     note_load(rows)
     write_parquet(args.out, pl.DataFrame(rows, schema=SCHEMA), provenance.finished(origin))
     shard.remove()

@@ -5,7 +5,6 @@ share is what the engines themselves report as prefill and decoding; the rest of
 request takes is the hand-off's.
 """
 
-import asyncio
 import json
 import shutil
 import time
@@ -16,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import uvloop
 from tokenizers import Tokenizer
 
 from stages import answering, cli, cue_sets, models
@@ -135,7 +135,7 @@ def measure(params: Params, pair: Pair, logs: Path) -> dict[tuple[Handoff, int],
         relaying = Relaying(engines, params, pair)
 
         def side(handoff: Handoff, context: int) -> Cost:
-            return asyncio.run(relaying.turn(handoff, context))
+            return uvloop.run(relaying.turn(handoff, context))
 
         sides = {(way, n): partial(side, way, n) for n in CONTEXTS for way in WAYS}
         return in_turns(sides, REPEATS, warm_up=True)
