@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import polars as pl
+import uvloop
 from tokenizers import Tokenizer
 
 from stages import models
@@ -19,7 +20,7 @@ from stages.engine.client import Client, RequestFailedError
 from stages.engine.server import Engine
 from stages.errors import UserError
 from stages.files import Row, Shard, digest
-from stages.methods.base import Machine, Method, Setting
+from stages.methods.base import Completion, Machine, Method, Request, Setting
 from stages.params import Pair, Params
 from stages.progress import Progress
 
@@ -69,7 +70,7 @@ class Answering:
                 shard.append(row)
                 progress.step(len(row["token_ids"]))
 
-            failures = asyncio.run(self._ask(missing, keep))
+            failures = uvloop.run(self._ask(missing, keep))
         if failures:
             raise UserError(
                 f"{label}: {len(failures)} of {len(todo)} answers could not be had, first: "
@@ -100,14 +101,23 @@ class Answering:
         seed = digest(self.params.seed, task.problem_id, task.repeat)
         salt = digest(seed, self.method.model_dump(), self.cues)
         started = time.monotonic()
-        n = 0
+        n = prompt_tokens = cached_tokens = 0
         while request := machine.next_request():
             asked = time.monotonic()
             request_seed = random.Random(f"{seed}/{n}").getrandbits(31)
-            completion = await clients[request.engine].complete(request, request_seed, salt)
+            completion = await self._complete(clients[request.engine], request, request_seed, salt)
             machine.feed(completion, time.monotonic() - asked)
             n += 1
-        return as_row(task, machine, time.monotonic() - started)
+            prompt_tokens += len(request.prompt_ids)
+            cached_tokens += completion.cached_tokens
+        row = as_row(task, machine, time.monotonic() - started)
+        return {**row, "prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens}
+
+    async def _complete(self, client: Client, request: Request, seed: int, salt: str) -> Completion:
+        """What the engine makes of a request, handed over as the method does."""
+        if self.params.handoff(self.pair, self.method) == "text":
+            return await client.complete_text(request, seed, salt, self.tokenizer)
+        return await client.complete(request, seed, salt)
 
     def _setting(self, task: Task) -> Setting:
         """What the method's machine is to know of a task."""

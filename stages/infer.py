@@ -35,6 +35,8 @@ SCHEMA = pl.Schema(
         "finish_reason": pl.String(),
         "wall_s": pl.Float64(),
         "segments": pl.List(SEGMENT),
+        "prompt_tokens": pl.Int64(),
+        "cached_tokens": pl.Int64(),
     }
 )
 
@@ -53,7 +55,8 @@ def main() -> None:
     pair, method = params.pair(args.pair), params.method(args.method)
     cues = tuple(recipe.read(args.recipe)["cues"])
     specs = server.specs(pair, params.engines, method.roles, params.infer.concurrency)
-    lines = {"method": method.model_dump(), "cues": cues}
+    handoff = params.handoff(pair, method)
+    lines = {"method": method.model_dump(), "cues": cues, "handoff": handoff}
     files = {
         name: args.problems / f"{name}.parquet"
         for name in available(params.benchmarks_of(args.pair, args.method), args.problems)

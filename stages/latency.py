@@ -1,11 +1,10 @@
 """How long answers take: one request at a time, all methods on the same engines (paper Table 3).
 
 Every problem is asked `runs` times. Methods take turns problem by problem, each run in another
-order, so that a slow minute hits all alike. A short request per engine comes first and is not
+order, so that a slow minute hits all alike. Short requests to each engine come first and are not
 counted. What other work used of the machine meanwhile is recorded with every answer.
 """
 
-import asyncio
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 import polars as pl
 import psutil
+import uvloop
 
 from stages import answering, cli, infer, provenance, recipe
 from stages.answering import Answering, Task
@@ -28,7 +28,7 @@ from stages.progress import Progress
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
-WARM_UP_TOKENS = 8
+WARM_UP_TOKENS = 128
 IDLE = 0.1  # of all cores: a machine whose other work uses no more counts as idle
 SCHEMA = pl.Schema(
     {
@@ -102,9 +102,15 @@ def others_cpu_s() -> float:
 
 
 async def warm_up(clients: Mapping[str, Client], prompt_ids: list[int]) -> None:
-    """A short request to each engine: its first one is slower than all others."""
+    """Short requests to each engine, of every length that a hand-off may leave to be prefilled.
+
+    The CPU engine's matrix library makes its kernels anew for each number of tokens, when it first
+    meets it: 10 ms, of which a model alone would see one and a relay dozens.
+    """
     for role, client in clients.items():
-        await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
+        for n in range(1, WARM_UP_TOKENS + 1):
+            ids = (prompt_ids * n)[:n]
+            await client.complete(Request(role, ids, max_tokens=1), seed=0, salt=f"warm-up {n}")
 
 
 def first_problems(file: Path, n: int) -> pl.DataFrame:
@@ -144,8 +150,9 @@ def main() -> None:
     roles = tuple(itertools.chain.from_iterable(m.roles for m in methods.values()))
     specs = server.specs(pair, params.engines, roles, concurrency=1)
     lines = {name: method.model_dump() for name, method in methods.items()}
+    handoff = {name: params.handoff(pair, method) for name, method in methods.items()}
     origin = provenance.of_answers(
-        params, args.pair, specs, args.problems, methods=lines, cues=cues,
+        params, args.pair, specs, args.problems, methods=lines, cues=cues, handoff=handoff,
         latency=params.latency.model_dump(),
     )  # fmt: skip
     shard = Shard(provenance.shard_path(args.pair, "latency", origin))
@@ -154,7 +161,7 @@ def main() -> None:
             name: Answering(params, pair, method, cues[name], engines)
             for name, method in methods.items()
         }
-        rows = asyncio.run(measure(asking, problems, params.latency.runs, shard))
+        rows = uvloop.run(measure(asking, problems, params.latency.runs, shard))
     note_load(rows)
     write_parquet(args.out, pl.DataFrame(rows, schema=SCHEMA), provenance.finished(origin))
     shard.remove()

@@ -28,6 +28,7 @@ NEEDED_METHODS = {
     "relaygen": "the ablation compares its variants with it",
 }
 Family = Literal["demo", "qwen3", "r1"]
+Handoff = Literal["tokens", "text"]
 
 
 class Sampling(Block):
@@ -143,12 +144,14 @@ class AsReleased(Block):
     """Where the released code did otherwise than the paper says; each a switch.
 
     `prompt`: math prompts with a backspace and "oxed{}"; `options`: multiple choice not shuffled,
-    the right one always A; `margins`: prompt tokens count among "the others" of a cue's effect.
+    the right one always A; `margins`: prompt tokens count among "the others" of a cue's effect;
+    `handoff`: the relay hands over text, which the server tokenizes anew.
     """
 
     prompt: bool
     options: bool
     margins: bool
+    handoff: bool
 
 
 class Pair(Block):
@@ -228,8 +231,9 @@ class Cues(Block):
 
 
 class Relay(Block):
-    """The online switching rules."""
+    """The online switching rules, and how a model is told what the other wrote."""
 
+    handoff: Handoff
     min_tokens: int = Field(ge=0)
     answer_engine: Literal["small", "large"]
 
@@ -321,6 +325,11 @@ class Params(Block):
             "cue_matching": line.get("cue_matching") or settings.cue_matching,
             "answer_engine": line.get("answer_engine") or self.relay.answer_engine,
         }
+
+    def handoff(self, pair: Pair, method: AnyMethod) -> Handoff:
+        """What a method's requests hold; a model alone hands nothing over."""
+        as_text = pair.as_released.handoff or self.relay.handoff == "text"
+        return "text" if as_text and method.kind == "relay" else "tokens"
 
     def cues_of(self, pair: str, name: str) -> str:
         """none, mined, published, all, or a file of cues."""

@@ -14,7 +14,7 @@ from stages import cli, cue_sets, models
 from stages.errors import UserError
 from stages.files import digest_files, write_text
 from stages.methods.base import Method
-from stages.params import Pair, load
+from stages.params import Handoff, Pair, load
 
 METHODS = Path(__file__).parent / "methods"
 # Of a pair: what shapes other things than a method's answers, or stands in the recipe by itself.
@@ -35,12 +35,13 @@ def choose(which: str, pair: Pair, effects: Path) -> list[str]:
     return list(cue_sets.cue_set(str(pair.published) if which == "published" else which).cues)
 
 
-def recipe(pair: Pair, method: Method, cues: list[str]) -> dict[str, Any]:
+def recipe(pair: Pair, method: Method, cues: list[str], handoff: Handoff) -> dict[str, Any]:
     """The file's content."""
     modules = [METHODS / f"{name}.py" for name in ("base", "matching", method.kind)]
     return {
         "method": method.model_dump(),
         "cues": cues,
+        "handoff": handoff,
         "pair": pair.model_dump(exclude=NOT_OF_ANSWERS),
         "engines": {
             role: {**served.model_dump(), "identity": models.identity(served)}
@@ -74,7 +75,7 @@ def main() -> None:
         content: dict[str, Any] = {"left_out": why}
     else:
         cues = choose(params.cues_of(args.pair, args.method), pair, args.effects)
-        content = recipe(pair, method, cues)
+        content = recipe(pair, method, cues, params.handoff(pair, method))
     write_text(args.out, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 

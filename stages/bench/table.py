@@ -15,11 +15,11 @@ HEAD = "| | | median | range | goal |\n|-|-|-:|-:|-:|\n"
 
 
 def table(results: Sequence[Row]) -> str:
-    """Markdown: a line per figure, the benchmark's title in its first, the machine below."""
+    """Markdown: a line per figure but the details, a title in the first, the machine below."""
     lines = [
         f"| {'' if i else result['title']} | {line(figure)} |\n"
         for result in results
-        for i, figure in enumerate(result["figures"])
+        for i, figure in enumerate(one for one in result["figures"] if not one.get("detail"))
     ]
     return HEAD + "".join(lines) + "\n" + machines(results) + "\n"
 

@@ -113,20 +113,24 @@ class Client:
         """(drafts, accepted tokens) since the engine started; zeros without a draft head."""
         if not self.engine.drafts:
             return 0, 0
+        counts = await self.metrics(DRAFTS, ACCEPTED)
+        return int(counts[DRAFTS]), int(counts[ACCEPTED])
+
+    async def metrics(self, *names: str) -> dict[str, float]:
+        """What the engine has counted since it started."""
         try:
             async with self.http.get("/metrics", raise_for_status=True) as response:
                 text = await response.text()
             counts = {
-                sample.name: int(sample.value)
+                sample.name: sample.value
                 for family in text_string_to_metric_families(text)
                 for sample in family.samples
-                if sample.name in (DRAFTS, ACCEPTED)
             }
-            return counts[DRAFTS], counts[ACCEPTED]
+            return {name: counts[name] for name in names}
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             what = f"no metric {error}" if isinstance(error, KeyError) else "no metrics"
             raise UserError(
-                f"engine '{self.engine.role}' has {what}: acceptance length cannot be measured; "
+                f"engine '{self.engine.role}' has {what}; "
                 "is its server started with --disable-log-stats?"
             ) from error
 

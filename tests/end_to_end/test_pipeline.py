@@ -29,7 +29,8 @@ CUE_COLUMNS = [
 SPEED_COLUMNS = [
     "pair", "method", "speedup", "speedup_sd", "ci_low", "ci_high", "large_utilization",
     "large_utilization_sd", "tokens_per_s", "acceptance_length", "handoff_ms", "bound",
-    "bound_percent", "other_load", "n_problems", "n_runs", "paper_speedup", "paper_speedup_sd",
+    "bound_percent", "cached_percent", "other_load", "n_problems", "n_runs", "paper_speedup",
+    "paper_speedup_sd",
 ]  # fmt: skip
 TABLES = (
     "results/tables/accuracy.csv",

@@ -25,10 +25,13 @@ def collect(
 ) -> Collect:
     """Answer the problems with a method; returns the shard's rows."""
 
-    def run(method: str, concurrency: int = 4, shard: str = "shard.jsonl") -> list[Row]:
+    def run(
+        method: str, concurrency: int = 4, shard: str = "shard.jsonl", handoff: str = "tokens"
+    ) -> list[Row]:
         infer = params.infer.model_copy(update={"concurrency": concurrency})
+        relay = params.relay.model_copy(update={"handoff": handoff})
         asking = answering.Answering(
-            params.model_copy(update={"infer": infer}),
+            params.model_copy(update={"infer": infer, "relay": relay}),
             params.pair("demo"),
             params.method(method),
             CUES if method == "relaygen" else (),
@@ -40,11 +43,11 @@ def collect(
 
 
 def without_times(rows: list[Row]) -> list[Row]:
-    """Rows in the order of their problems, less what a clock measured."""
+    """Rows in the order of their problems, less what a clock measured and what was cached."""
     kept = []
     for row in sorted(rows, key=lambda row: row["problem_id"]):
         segments = [{**segment, "wall_s": 0} for segment in row["segments"]]
-        kept.append({**row, "wall_s": 0, "segments": segments})
+        kept.append({**row, "wall_s": 0, "cached_tokens": 0, "segments": segments})
     return kept
 
 
@@ -66,9 +69,10 @@ def test_a_relayed_answer_is_written_by_both_and_adds_up(collect: Collect) -> No
         assert len(row["token_ids"]) - written in (0, 2)
 
 
-def test_cues_stand_where_large_stopped(collect: Collect) -> None:
+@pytest.mark.parametrize("handoff", ["tokens", "text"])
+def test_cues_stand_where_large_stopped(collect: Collect, handoff: str) -> None:
     tokenizer = Tokenizer.from_file("demo_pair/large/tokenizer.json")
-    for row in collect("relaygen"):
+    for row in collect("relaygen", handoff=handoff):
         at = 0
         for segment in (s for s in row["segments"] if s["stage"] == "reasoning"):
             at += segment["n_tokens"]
@@ -76,6 +80,18 @@ def test_cues_stand_where_large_stopped(collect: Collect) -> None:
             if segment["cue"]:
                 assert segment["model"] == "large"
                 assert text.endswith(segment["cue"].rstrip(" "))
+
+
+def test_text_handed_over_gives_finished_answers_by_both(collect: Collect) -> None:
+    for row in collect("relaygen", handoff="text"):
+        assert row["n_switches"] >= 2
+        assert row["finish_reason"] == "stop"
+        assert "\\boxed{" in row["answer_text"]
+
+
+def test_most_of_what_is_handed_over_is_in_the_prefix_cache(collect: Collect) -> None:
+    for row in collect("relaygen"):
+        assert row["prompt_tokens"] / 2 < row["cached_tokens"] < row["prompt_tokens"]
 
 
 def test_one_at_a_time_repeats_itself_token_for_token(collect: Collect) -> None:

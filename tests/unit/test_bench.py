@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from stages.bench import handoff, throughput
 from stages.bench.harness import Figure, in_turns, machine, peak_memory, ratios, write
 from stages.bench.table import put_between_marks, table
 from stages.errors import UserError
+from stages.files import Row
 
 pytestmark = pytest.mark.unit
 
@@ -50,7 +52,7 @@ def test_results_hold_every_value_their_median_and_the_machine(tmp_path: Path) -
     assert {"hardware", "versions", "load", "memory_gb"} <= written["machine"].keys()
 
 
-RESULT = {
+RESULT: Row = {
     "title": "Mining",
     "figures": [
         {"what": "time", "unit": "s", "values": [1.0, 2.0], "median": 1.5, "goal": "< 10"},
@@ -69,6 +71,34 @@ def test_the_table_has_a_line_per_figure_and_names_the_machine_once() -> None:
     assert lines[2] == "| Mining | time | 1.5 s | 1 to 2 | < 10 |"
     assert lines[3] == "|  | rate | 1,000,000 tok/s |  |  |"
     assert lines[-1] == "Measured on A CPU, 2 cores, 16 GB, 2026-01-02."
+
+
+def test_details_are_left_to_the_json_file() -> None:
+    detail = {**RESULT["figures"][0], "what": "small print", "detail": True}
+    assert "small print" not in table([{**RESULT, "figures": [*RESULT["figures"], detail]}])
+
+
+def test_a_hand_offs_ratio_and_growth_are_those_of_each_round() -> None:
+    def cost(outside: float) -> handoff.Cost:
+        return handoff.Cost(outside, client=1.0, server=1.0, waiting=0.0, prefill=9.0)
+
+    costs = {
+        (way, context): [cost(base + context / 1000), cost(2 * (base + context / 1000))]
+        for way, base in (("text", 4.5), ("tokens", 2.0))
+        for context in handoff.CONTEXTS
+    }
+    rows = {row.what: row.values for row in handoff.figures(costs)[:3]}
+    assert rows["text against token ids"] == [2.0, 2.0]
+    assert handoff.figures(costs)[-1].values == pytest.approx([1.0, 2.0])
+
+
+def test_an_answer_that_waits_is_told_from_a_long_one() -> None:
+    rows = [{"wall_s": n / 10, "token_ids": [0] * n} for n in (10, 20, 30)]
+    load = throughput.Load(seconds=6.0, rows=rows, busy={})
+    assert (load.tokens_per_s, load.answers_per_minute) == (10, 30)
+    assert load.unfairness == pytest.approx(1)
+    waited = [*rows[:2], {"wall_s": 9.0, "token_ids": [0] * 30}]
+    assert throughput.Load(6.0, waited, {}).unfairness == pytest.approx(3)
 
 
 def test_the_readme_keeps_all_but_the_table(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_as_released_a_math_prompt_alone_has_a_backspace_for_its_box(
     pair: Pair, scoring: Scoring, ending: str
 ) -> None:
     as_released = pair.model_copy(
-        update={"as_released": AsReleased(prompt=True, options=False, margins=False)}
+        update={"as_released": AsReleased(prompt=True, options=False, margins=False, handoff=False)}
     )
     assert template(as_released, "plain", scoring).endswith(ending)
 

@@ -15,7 +15,8 @@ PAIR = PARAMS.pair("demo")
 
 
 def of(name: str, **changes: Any) -> dict[str, Any]:
-    return recipe.recipe(PAIR.model_copy(update=changes), PARAMS.method(name), cues=["Thus"])
+    pair, method = PAIR.model_copy(update=changes), PARAMS.method(name)
+    return recipe.recipe(pair, method, ["Thus"], PARAMS.handoff(pair, method))
 
 
 def test_it_names_the_cues_the_models_and_the_sampling() -> None:
@@ -51,6 +52,12 @@ def test_it_changes_with_the_methods_code(
     (tmp_path / f"{module}.py").write_text("changed")
     monkeypatch.setattr(recipe, "METHODS", tmp_path)
     assert of("relaygen")["code"] != before
+
+
+def test_it_changes_with_the_hand_off_where_there_is_one() -> None:
+    released = PAIR.as_released.model_copy(update={"handoff": True})
+    assert of("relaygen", as_released=released) != of("relaygen")
+    assert of("large", as_released=released) == of("large")
 
 
 def test_it_changes_with_a_models_weights(tmp_path: Path) -> None:

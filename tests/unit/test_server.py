@@ -28,7 +28,11 @@ AS_IN_THE_PAPER = [
     "--served-model-name", "model", "--dtype", "bfloat16", "--max-model-len", "36000",
     "--max-num-seqs", "3",
 ]  # fmt: skip
-LAST = ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
+LAST = ["--enable-prompt-tokens-details", "--enable-scale-out", "--disable-uvicorn-access-log"]
+SHARED = {
+    "VLLM_MAX_STOP_STRINGS": "128", "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
+    "VLLM_NO_USAGE_STATS": "1",
+}  # fmt: skip
 
 
 def specs(*roles: str, pair: str = "demo") -> list[server.EngineSpec]:
@@ -56,7 +60,7 @@ def test_the_papers_models_are_served_as_in_the_paper(pair: str, role: str, gpus
 def test_a_draft_head_on_the_hub_is_served_at_its_revision() -> None:
     (spec,) = specs("eagle3", pair="qwen3")
     (large,) = specs("large", pair="qwen3")
-    speculation = spec.flags[-4:-2]
+    speculation = spec.flags[-5:-3]
     assert [flag for flag in spec.flags if flag not in speculation] == large.flags
     assert speculation[0] == "--speculative-config"
     assert json.loads(speculation[1]) == {
@@ -69,9 +73,8 @@ def test_a_draft_head_on_the_hub_is_served_at_its_revision() -> None:
 
 def test_a_server_on_gpus_sees_its_cards_and_fetches_its_model() -> None:
     large, small = server.placed(specs("large", "small", pair="qwen3"), cards(3))
-    shared = {"VLLM_MAX_STOP_STRINGS": "128", "VLLM_NO_USAGE_STATS": "1"}
-    assert large.environment == {**shared, "CUDA_VISIBLE_DEVICES": "0,1"}
-    assert small.environment == {**shared, "CUDA_VISIBLE_DEVICES": "2"}
+    assert large.environment == {**SHARED, "CUDA_VISIBLE_DEVICES": "0,1"}
+    assert small.environment == {**SHARED, "CUDA_VISIBLE_DEVICES": "2"}
 
 
 def test_a_model_folder_is_served_on_gpus_without_the_hub() -> None:
@@ -92,8 +95,7 @@ def test_the_bundled_models_are_served_on_the_cpu(role: str, model: str) -> None
         "--enable-prefix-caching", *LAST,
     ]  # fmt: skip
     assert spec.environment == {
-        "VLLM_MAX_STOP_STRINGS": "128",
-        "VLLM_NO_USAGE_STATS": "1",
+        **SHARED,
         "HF_HUB_OFFLINE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": "1",

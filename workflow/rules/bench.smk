@@ -1,6 +1,6 @@
 # Not part of `all`: how fast the pipeline is, not what it finds. One at a time, with all cores, or
 # they would measure each other.
-BENCHMARKS = ("margins", "mining", "dag", "growth")
+BENCHMARKS = ("margins", "mining", "dag", "growth", "handoff", "throughput")
 
 
 rule measure:

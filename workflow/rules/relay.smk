@@ -14,7 +14,7 @@ rule recipe:
         runtime=10,
     params:
         effects=lambda w: f"results/{w.pair}/cues.csv",
-        depends=lambda w: block(pair=w.pair, method=w.method),
+        depends=lambda w: block("relay", pair=w.pair, method=w.method),
     message:
         "What {wildcards.method}'s answers depend on"
     shell:
