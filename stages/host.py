@@ -14,6 +14,7 @@ import psutil
 from stages.files import Row
 
 CPUINFO = Path("/proc/cpuinfo")
+COMMIT = "RELAYGEN_COMMIT"  # set inside containers, which have no git
 
 
 def here_and_now() -> Row:
@@ -35,6 +36,8 @@ def process_start() -> float:
 
 def git_commit() -> str:
     """The checkout's commit, with a mark if tracked files differ from it."""
+    if told := os.environ.get(COMMIT):
+        return told
     commit = output("git", "rev-parse", "HEAD")
     # DVC notes every finished stage in dvc.lock: that is no change of what runs.
     changed = output("git", "diff", "--name-only", "HEAD", "--", ":!dvc.lock")
