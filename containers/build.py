@@ -1,7 +1,7 @@
 """Build an image: `python containers/build.py [options of apptainer build] DEFINITION IMAGE`.
 
-What pip is configured for on this machine (an index, a certificate, a folder of wheels) counts in the
-build too. Local files and folders among it are bound below /mnt, for as long as the build takes.
+What pip is configured for on this machine (an index, a certificate, a folder of wheels) counts in
+the build too. Local files and folders among it are bound below /mnt while the build takes place.
 """
 
 import ast
@@ -32,7 +32,7 @@ def git_commit() -> str:
 
 
 def staged(folder: Path, settings: dict[str, str]) -> list[str]:
-    """Binds for a build with `folder` at /mnt, where pip.conf is; local paths are those below it."""
+    """Binds for a build with `folder`, where pip.conf goes, at /mnt; local paths lie below it."""
     binds = [f"{folder}:{MOUNT}:ro"]
 
     def moved(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
 from tempfile import TemporaryFile
@@ -27,10 +27,10 @@ WITHOUT = "or run on this machine itself (containers.use: none, no --sdm apptain
 def arguments(params: Params, environ: Mapping[str, str]) -> str:
     """Arguments of `apptainer exec`, for a shell.
 
-    Snakemake binds the project, as the container's home; besides it there are only the hub's cache
-    if HF_HOME is set, and model folders elsewhere, which cannot be written to.
+    Snakemake binds the project, as the container's home. Besides it there is only the hub's cache,
+    if HF_HOME is set; and images and model folders elsewhere, to be read alone.
     """
-    binds = [f"{folder}:{folder}:ro" for folder in model_folders(params)]
+    binds = [f"{path}:{path}:ro" for path in elsewhere(params)]
     if cache := environ.get("HF_HOME"):
         binds.append(f"{cache}:{cache}")
     gpus = [on_gpus(params.containers.engine)] if any(n_gpus(params)) else []
@@ -122,9 +122,11 @@ def n_gpus(params: Params) -> list[int]:
     return [sum(one.gpus for one in params.pair(name).engines.values()) for name in params.run]
 
 
-def model_folders(params: Params) -> Iterable[Path]:
-    """Local models outside the project."""
-    here = Path.cwd()
+def elsewhere(params: Params) -> list[Path]:
+    """Local models outside the project, and images, whose digest is noted with every result."""
+    images = [Path(params.containers.pipeline), Path(params.containers.engine)]
     served = [one for name in params.run for one in params.pair(name).engines.values()]
-    folders = dict.fromkeys(folder.resolve() for one in served for folder in one.folders)
-    return [folder for folder in folders if not folder.is_relative_to(here)]
+    paths = [*images, *(folder for one in served for folder in one.folders)]
+    here = Path.cwd()
+    outside = [path.resolve() for path in paths if not path.resolve().is_relative_to(here)]
+    return [path for path in dict.fromkeys(outside) if path.exists()]
