@@ -189,14 +189,14 @@ def test_parts_of_one_run_are_one_and_others_say_what_differs() -> None:
         {"container": "image.sif", "started": later["started"]},
     ]
     line = provenance.in_one_line([together])
-    assert "container image.sif" in line
+    assert "no container · container image.sif" in line
     assert line.endswith("2026-02-03 to 2026-02-04")
 
 
 def test_methods_that_agree_are_one_line() -> None:
     assert provenance.in_one_line([{"settings": {}}, RUN, RUN]) == (
         "commit 0123456789 · vllm 1.0 · large 1111111111 · small 2222222222 · "
-        "A CPU, 8 cores · 2026-02-03"
+        "no container · A CPU, 8 cores · 2026-02-03"
     )
 
 

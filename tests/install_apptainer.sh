@@ -21,7 +21,7 @@ trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 
 # An apt of its own that knows later Debians, from the mirror that the machine's apt uses.
-mirror=$("$(dirname "$0")/../../containers/mirror.sh")
+mirror=$("$(dirname "$0")/../containers/mirror.sh")
 mkdir -p "$work"/{lists/partial,archives/partial,debs,app,libc}
 for suite in trixie sid; do
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
