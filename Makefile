@@ -73,7 +73,8 @@ containers: containers/pipeline.sif containers/engine-$(VARIANT).sif ## Build th
 containers/pipeline.sif: containers/pipeline.def containers/pipeline.lock containers/build.py
 	$(BUILD) $< $@
 
-containers/engine-%.sif: containers/engine.def containers/engine-%.lock containers/build.py
+containers/engine-%.sif: containers/engine.def containers/engine-%.lock containers/build.py \
+  containers/check_engine.py
 	$(BUILD) --build-arg variant=$* $< $@
 
 containers/base: ## Make a local base with debootstrap (as root), for `make containers BASE=containers/base`

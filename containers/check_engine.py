@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import vllm
@@ -18,10 +19,13 @@ async def answer() -> str:
     params = load(Path("params.yaml"))
     pair = params.pair("demo")
     wanted = server.specs(pair, params.engines, ("small",), concurrency=1)
-    with server.running(wanted, params.engines, Path("/tmp/check_engine")) as engines:
+    with (
+        TemporaryDirectory() as logs,
+        server.running(wanted, params.engines, Path(logs)) as engines,
+    ):
         async with Client(engines["small"], pair.sampling, params.infer) as client:
             request = Request("small", prompt_ids=[1, 2, 3], max_tokens=8)
-            return (await client.complete(request, seed=1, salt="")).text
+            return (await client.complete(request, seed=1, salt="check")).text
 
 
 print("torch", torch.__version__)
