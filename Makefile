@@ -70,17 +70,17 @@ BUILD = $(PYTHON) containers/build.py --mksquashfs-args "-comp lz4" $(if $(BASE)
   bootstrap=localimage --build-arg base=$(BASE))
 containers: containers/pipeline.sif containers/engine-$(VARIANT).sif ## Build the images (VARIANT=cuda: for GPUs; BASE: a local base)
 
-containers/pipeline.sif: containers/pipeline.def containers/pipeline.lock containers/build.py
+containers/pipeline.sif: containers/pipeline.def containers/pipeline.lock
 	$(BUILD) $< $@
 
-containers/engine-%.sif: containers/engine.def containers/engine-%.lock containers/build.py \
-  containers/check_engine.py
+containers/engine-%.sif: containers/engine.def containers/engine-%.lock containers/check_engine.py
 	$(BUILD) --build-arg variant=$* $< $@
 
 containers/base: ## Make a local base with debootstrap (as root), for `make containers BASE=containers/base`
 	rm -rf $@.part
 	debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm $@.part \
 	  "$$(containers/mirror.sh)" >/dev/null
+	rm -f $@.part/var/cache/apt/archives/*.deb
 	mv $@.part $@
 
 clean: ## Remove .venv and caches; results/ and the DVC cache stay

@@ -5,6 +5,7 @@ the build too. Local files and folders among it are bound below /mnt while the b
 """
 
 import ast
+import hashlib
 import re
 import subprocess
 import sys
@@ -53,13 +54,18 @@ def staged(folder: Path, settings: dict[str, str]) -> list[str]:
 
 
 def main() -> int:
-    """Call apptainer."""
+    """Call apptainer, and note the image's digest beside it."""
     *options, definition, image = sys.argv[1:]
     with TemporaryDirectory() as folder:
         binds = staged(Path(folder), pip_settings())
         commit = ["--build-arg", f"commit={git_commit()}"]
         build = ["apptainer", "build", "--force", *binds, *commit, *options, image, definition]
-        return subprocess.run(build, check=False).returncode
+        if failed := subprocess.run(build, check=False).returncode:
+            return failed
+    with Path(image).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    Path(f"{image}.sha256").write_text(f"{digest}  {Path(image).name}\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ def n_gpus(params: Params) -> list[int]:
 
 def elsewhere(params: Params) -> list[Path]:
     """Local models outside the project, and images, whose digest is noted with every result."""
-    images = [Path(params.containers.pipeline), Path(params.containers.engine)]
+    named = (params.containers.pipeline, params.containers.engine)
+    images = [Path(name) for image in named for name in (image, f"{image}.sha256")]
     served = [one for name in params.run for one in params.pair(name).engines.values()]
     paths = [*images, *(folder for one in served for folder in one.folders)]
     here = Path.cwd()

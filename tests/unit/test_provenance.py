@@ -1,5 +1,6 @@
 """Every result says where it came from, and what shapes answers alone decides what is resumed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -233,6 +234,10 @@ def test_a_container_is_known_by_its_digest_or_else_by_its_name(
     assert host.container() == "pipeline.sif"
     image.write_bytes(b"image")
     digest = subprocess.run(["sha256sum", image], capture_output=True, text=True, check=True)
+    assert host.container() == f"sha256:{digest.stdout.split()[0]}"
+    (tmp_path / "pipeline.sif.sha256").write_text("abc  pipeline.sif\n")
+    assert host.container() == "sha256:abc"
+    os.utime(image, (2e9, 2e9))  # another image since
     assert host.container() == f"sha256:{digest.stdout.split()[0]}"
 
 
