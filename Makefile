@@ -18,10 +18,10 @@ export DVC_NO_ANALYTICS := 1
 # Engines import a great deal at every start: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo plan bench test lint lock clean
+.PHONY: help setup demo plan bench test lint lock containers clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z/-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 setup: $(STAMP) ## Create .venv with the locked packages (3 minutes, once)
 
@@ -45,14 +45,43 @@ lint: setup ## Check style, types and the workflow; change nothing
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-# Versions already locked stay while they fit; for newer ones, remove the lock first.
+# Versions already locked stay while they fit; for newer ones, remove the locks first. What the images
+# install is the same, less what they do not need.
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --python-version 3.11 \
+  --generate-hashes --quiet
 lock: ## Resolve pyproject.toml into exact versions with hashes
 	$(call need_python)
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(VENV)/bin/uv || python -m pip install --quiet uv
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml \
-	  --extra engine --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-package torch --quiet --output-file $(LOCK) >/dev/null
+	$(COMPILE) --universal --extra engine --extra dev --no-emit-package torch --output-file $(LOCK) >/dev/null
+	$(COMPILE) --universal --no-annotate --constraint $(LOCK) \
+	  --output-file containers/pipeline.lock >/dev/null
+	$(COMPILE) --universal --no-annotate --constraint $(LOCK) --extra engine --no-emit-package torch \
+	  --output-file containers/engine-cpu.lock >/dev/null
+	cat containers/torch-cpu.lock >> containers/engine-cpu.lock
+	$(COMPILE) --no-config --python-platform x86_64-manylinux_2_28 --no-annotate --constraint $(LOCK) \
+	  --extra engine-cuda --override containers/cuda-overrides.txt \
+	  --output-file containers/engine-cuda.lock >/dev/null
+
+# With Apptainer. BASE: a local base, a folder or SIF, where no image registry is within reach.
+# Compressed for a quick start and build rather than for size.
+VARIANT ?= cpu
+BUILD = $(PYTHON) containers/build.py --mksquashfs-args "-comp lz4" $(if $(BASE),--build-arg \
+  bootstrap=localimage --build-arg base=$(BASE))
+containers: containers/pipeline.sif containers/engine-$(VARIANT).sif ## Build the images (VARIANT=cuda: for GPUs; BASE: a local base)
+
+containers/pipeline.sif: containers/pipeline.def containers/pipeline.lock
+	$(BUILD) $< $@
+
+containers/engine-%.sif: containers/engine.def containers/engine-%.lock containers/check_engine.py
+	$(BUILD) --build-arg variant=$* $< $@
+
+containers/base: ## Make a local base with debootstrap (as root), for `make containers BASE=containers/base`
+	rm -rf $@.part
+	debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm $@.part \
+	  "$$(containers/mirror.sh)" >/dev/null
+	rm -f $@.part/var/cache/apt/archives/*.deb
+	mv $@.part $@
 
 clean: ## Remove .venv and caches; results/ and the DVC cache stay
 	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache

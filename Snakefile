@@ -8,11 +8,15 @@ min_version("9.27")
 sys.path.insert(0, str(workflow.basedir))
 
 
-# Used with `--sdm apptainer` alone; on the host, rules run in the environment that called Snakemake.
-container: "containers/pipeline.sif"
-
-
 include: "workflow/rules/common.smk"
+
+
+# For rules that start no engine; the others name theirs. Without Apptainer they run in the environment
+# that called Snakemake.
+container: PARAMS.containers.pipeline
+
+
+include: "workflow/rules/containers.smk"
 include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/relay.smk"
 include: "workflow/rules/paper.smk"

@@ -14,6 +14,7 @@ import psutil
 from stages.files import Row
 
 CPUINFO = Path("/proc/cpuinfo")
+COMMIT = "RELAYGEN_COMMIT"  # set inside containers, which have no git
 
 
 def here_and_now() -> Row:
@@ -35,6 +36,8 @@ def process_start() -> float:
 
 def git_commit() -> str:
     """The checkout's commit, with a mark if tracked files differ from it."""
+    if told := os.environ.get(COMMIT):
+        return told
     commit = output("git", "rev-parse", "HEAD")
     # DVC notes every finished stage in dvc.lock: that is no change of what runs.
     changed = output("git", "diff", "--name-only", "HEAD", "--", ":!dvc.lock")
@@ -46,10 +49,15 @@ def container() -> str:
     name = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
     if not name:
         return "none"
+    image = Path(name)
+    # Noted by `make containers`, for a stage should not begin with reading a gigabyte.
+    note = image.with_name(f"{image.name}.sha256")
     try:
-        return f"sha256:{sha256(Path(name))}"
+        if note.exists() and note.stat().st_mtime >= image.stat().st_mtime:
+            return f"sha256:{note.read_text().split()[0]}"
+        return f"sha256:{sha256(image)}"
     except OSError:
-        return Path(name).name
+        return image.name
 
 
 @cache

@@ -266,11 +266,20 @@ class Tables(Block):
     bootstrap: Positive
 
 
+class Containers(Block):
+    """Where stages run: on the machine itself, or each in an image."""
+
+    use: Literal["none", "apptainer"]
+    pipeline: str = Field(description="the image of stages without an engine")
+    engine: str = Field(description="the image of stages that start engines")
+
+
 class Params(Block):
     """The whole file."""
 
     seed: int
     run: list[str] = Field(min_length=1)
+    containers: Containers
     pairs: dict[str, Pair]
     engines: Engines
     cues: Cues

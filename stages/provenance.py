@@ -115,12 +115,12 @@ def in_one_line(origins: Iterable[Row]) -> str:
         return ""
     days = sorted(run["started"][:10] for run in runs)
     models = [f"{role} {named(model)}" for run in runs for role, model in run["models"].items()]
-    images = [run["container"] for run in runs if run.get("container", "none") != "none"]
+    images = [run["container"] for run in runs if "container" in run]
     items = [
         *(f"commit {run['git_commit']}" for run in runs),
         *(run["engine"] for run in runs),
         *models,
-        *(f"container {image}" for image in images),
+        *("no container" if image == "none" else f"container {image}" for image in images),
         *(on(run["hardware"]) for run in runs if "hardware" in run),
         " to ".join(dict.fromkeys((days[0], days[-1]))),
     ]

@@ -1,5 +1,6 @@
 """Every result says where it came from, and what shapes answers alone decides what is resumed."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -189,14 +190,14 @@ def test_parts_of_one_run_are_one_and_others_say_what_differs() -> None:
         {"container": "image.sif", "started": later["started"]},
     ]
     line = provenance.in_one_line([together])
-    assert "container image.sif" in line
+    assert "no container · container image.sif" in line
     assert line.endswith("2026-02-03 to 2026-02-04")
 
 
 def test_methods_that_agree_are_one_line() -> None:
     assert provenance.in_one_line([{"settings": {}}, RUN, RUN]) == (
         "commit 0123456789 · vllm 1.0 · large 1111111111 · small 2222222222 · "
-        "A CPU, 8 cores · 2026-02-03"
+        "no container · A CPU, 8 cores · 2026-02-03"
     )
 
 
@@ -233,6 +234,10 @@ def test_a_container_is_known_by_its_digest_or_else_by_its_name(
     assert host.container() == "pipeline.sif"
     image.write_bytes(b"image")
     digest = subprocess.run(["sha256sum", image], capture_output=True, text=True, check=True)
+    assert host.container() == f"sha256:{digest.stdout.split()[0]}"
+    (tmp_path / "pipeline.sif.sha256").write_text("abc  pipeline.sif\n")
+    assert host.container() == "sha256:abc"
+    os.utime(image, (2e9, 2e9))  # another image since
     assert host.container() == f"sha256:{digest.stdout.split()[0]}"
 
 

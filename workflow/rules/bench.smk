@@ -8,6 +8,8 @@ rule measure:
         "results/bench/{benchmark}.json",
     log:
         "logs/bench/{benchmark}.log",
+    container:
+        None  # some start Snakemake themselves
     threads: workflow.cores
     resources:
         mem_mb=12000,

@@ -30,6 +30,8 @@ rule traces:
         "logs/{pair}/traces.log",
     benchmark:
         "logs/{pair}/traces.tsv"
+    container:
+        PARAMS.containers.engine
     threads: workflow.cores
     resources:
         mem_mb=8000,
@@ -52,6 +54,8 @@ rule margins:
         "logs/{pair}/margins.log",
     benchmark:
         "logs/{pair}/margins.tsv"
+    container:
+        PARAMS.containers.engine
     threads: workflow.cores
     resources:
         mem_mb=8000,

@@ -55,6 +55,8 @@ rule infer:
         "logs/{pair}/infer-{method}-{part}.log",
     benchmark:
         "logs/{pair}/infer-{method}-{part}.tsv"
+    container:
+        PARAMS.containers.engine
     threads: workflow.cores
     resources:
         mem_mb=12000,
@@ -155,6 +157,8 @@ rule latency:
         "logs/{pair}/latency.log",
     benchmark:
         "logs/{pair}/latency.tsv"
+    container:
+        PARAMS.containers.engine
     threads: workflow.cores
     resources:
         mem_mb=16000,
@@ -202,6 +206,8 @@ rule answer_stage:
         "logs/{pair}/answer_stage.log",
     benchmark:
         "logs/{pair}/answer_stage.tsv"
+    container:
+        PARAMS.containers.engine
     threads: workflow.cores
     resources:
         mem_mb=8000,
