@@ -8,7 +8,7 @@ rule measure:
         "results/bench/{benchmark}.json",
     log:
         "logs/bench/{benchmark}.log",
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=12000,
         runtime=60,
