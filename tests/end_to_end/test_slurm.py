@@ -265,6 +265,7 @@ def test_what_the_cluster_would_refuse_is_one_line_before_any_job(
 
 def test_a_controller_that_does_not_answer_is_one_line_before_any_job(tmp_path: Path) -> None:
     elsewhere = tmp_path / "slurm.conf"
-    elsewhere.write_text(Path("/etc/slurm/slurm.conf").read_text() + "SlurmctldPort=16999\nMessageTimeout=2\n")
+    changes = "SlurmctldPort=16999\nMessageTimeout=2\n"
+    elsewhere.write_text(Path("/etc/slurm/slurm.conf").read_text() + changes)
     said = refused(checkout(tmp_path / "checkout"), SLURM_CONF=str(elsewhere))
     assert re.search("^Slurm does not answer: ", said, re.MULTILINE)
