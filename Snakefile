@@ -22,6 +22,7 @@ include: "workflow/rules/relay.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/bench.smk"
+include: "workflow/rules/slurm.smk"
 
 
 rule all:

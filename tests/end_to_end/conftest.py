@@ -18,7 +18,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def reduced() -> dict[str, object]:
+def reduced() -> dict[str, Any]:
     """The project's params, with as little to do as still shows everything; one at a time."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     pair = params["pairs"]["demo"]
@@ -57,9 +57,10 @@ def checkout(folder: Path) -> Path:
     """The working tree's files (tracked, or new and not ignored) in a repository of their own."""
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and name != "dvc.lock":
+        file = ROOT / name
+        if (file.is_file() or file.is_symlink()) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(file, folder / name, follow_symlinks=False)
     (folder / "params.yaml").write_text(yaml.safe_dump(reduced(), sort_keys=False))
     run(folder, "git", "init", "-q")
     return folder
@@ -104,11 +105,11 @@ def succeed(folder: Path, *command: str) -> None:
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
 
 
-def wait_for_lines(folder: Path, n: int, timeout_s: float = 300) -> Path:
-    """The first shard below `folder` that holds `n` answers."""
+def wait_for_lines(folder: Path, n: int, name: str = "*.jsonl", timeout_s: float = 300) -> Path:
+    """The first shard below `folder`, of those named like `name`, that holds `n` answers."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        for shard in folder.rglob("*.jsonl"):
+        for shard in folder.rglob(name):
             if shard.read_text().count("\n") >= n:
                 return shard
         time.sleep(0.05)

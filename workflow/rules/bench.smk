@@ -10,7 +10,7 @@ rule measure:
         "logs/bench/{benchmark}.log",
     container:
         None  # some start Snakemake themselves
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=12000,
         runtime=60,

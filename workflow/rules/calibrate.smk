@@ -32,10 +32,11 @@ rule traces:
         "logs/{pair}/traces.tsv"
     container:
         PARAMS.containers.engine
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=8000,
         runtime=720,
+        gpu=lambda w: gpus(w.pair, ["large"]),
     params:
         problems=lambda w, input: f"{input[0]}/{PARAMS.pair(w.pair).calibration_set}.parquet",
         depends=lambda w: block("engines", "infer", pair=w.pair, roles=("large",)),
@@ -56,10 +57,11 @@ rule margins:
         "logs/{pair}/margins.tsv"
     container:
         PARAMS.containers.engine
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=8000,
         runtime=240,
+        gpu=lambda w: gpus(w.pair, ["small"]),
     params:
         depends=lambda w: block("engines", pair=w.pair, roles=("small",)),
     message:

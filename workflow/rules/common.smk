@@ -9,6 +9,10 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+# On one machine a job with engines has all cores, lest its engines slow those of another. On a cluster,
+# where nobody counts cores, the profile's cpus_per_task says what it gets.
+CORES = workflow.resource_settings.cores or 1
+
 
 def block(*names, pair=None, method=None, roles=None):
     """The blocks of params.yaml that a rule depends on, so that it reruns when they change.
@@ -62,6 +66,12 @@ def parts_of(method, pair):
 def generations_of(methods, pair):
     """The folders of methods' answers."""
     return [f"results/{pair}/generations/{method}" for method in methods]
+
+
+def gpus(pair, roles):
+    """The cards of a job with a pair's engines, each of which has its own."""
+    engines = PARAMS.pair(pair).engines
+    return sum(engines[role].gpus for role in set(roles))
 
 
 wildcard_constraints:

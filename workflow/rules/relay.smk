@@ -57,10 +57,11 @@ rule infer:
         "logs/{pair}/infer-{method}-{part}.tsv"
     container:
         PARAMS.containers.engine
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=12000,
         runtime=1440,
+        gpu=lambda w: gpus(w.pair, PARAMS.method(w.method).roles),
     params:
         benchmarks=lambda w: PARAMS.benchmarks_of(w.pair, w.method),
         depends=lambda w: block("engines", "relay", "infer"),
@@ -159,10 +160,14 @@ rule latency:
         "logs/{pair}/latency.tsv"
     container:
         PARAMS.containers.engine
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=16000,
         runtime=1440,
+        gpu=lambda w: gpus(
+            w.pair,
+            [role for m in PARAMS.methods_of(w.pair).values() for role in m.roles],
+        ),
     params:
         problems=lambda w, input: f"{input.problems}/{PARAMS.pair(w.pair).speed_benchmark}.parquet",
         recipes=lambda w, input: Path(input.recipes[0]).parent,
@@ -208,10 +213,11 @@ rule answer_stage:
         "logs/{pair}/answer_stage.tsv"
     container:
         PARAMS.containers.engine
-    threads: workflow.cores
+    threads: CORES
     resources:
         mem_mb=8000,
         runtime=240,
+        gpu=lambda w: gpus(w.pair, ["small"]),
     params:
         depends=lambda w: block("engines", "infer", pair=w.pair, roles=("small",)),
     message:

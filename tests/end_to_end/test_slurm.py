@@ -1,0 +1,271 @@
+"""The pipeline on a real Slurm, which `tests/slurm/cluster start` makes of this machine."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import psutil
+import pytest
+import yaml
+
+from stages.files import Row
+from tests.end_to_end.conftest import checkout, reduced, run, wait_for_lines
+from tests.end_to_end.test_pipeline import TABLES
+
+CLUSTER = "slurm-test"
+SNAKEMAKE = ("snakemake", "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3")
+PROFILE = "workflow/profiles/slurm/config.yaml"
+
+
+def answers() -> bool:
+    """Whether the tests' own cluster answers."""
+    try:
+        shown = subprocess.run(
+            ["scontrol", "show", "config"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return False
+    return CLUSTER in shown.stdout
+
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.skipif(
+        not answers(), reason="no Slurm for tests here: `tests/slurm/cluster start` makes one"
+    ),
+]
+
+
+def slurm(*command: str) -> str:
+    """What one of Slurm's commands prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def jobs_in(folder: Path, *states: str) -> dict[str, str]:
+    """{Slurm's id: rule and wildcards} of a checkout's jobs that are in one of `states`."""
+    listed = slurm("squeue", "--noheader", "--states", ",".join(states), "--format=%i\t%Z\t%k")
+    rows = [line.split("\t") for line in listed.splitlines()]
+    return {job: about for job, where, about in rows if where == str(folder)}
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """The processes that work in a checkout."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+    return found
+
+
+def left_in(folder: Path) -> list[str]:
+    """The jobs and processes of a checkout, once they have had the time to end."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        left = [*jobs_in(folder, "PENDING", "RUNNING", "COMPLETING").values()]
+        left += map(str, processes_in(folder))
+        if not left:
+            break
+        time.sleep(0.5)
+    return left
+
+
+@contextmanager
+def submitting(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Snakemake with the Slurm profile, under way."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (folder / "snakemake.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*SNAKEMAKE, *arguments],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_for_engines(folder: Path, n: int) -> list[psutil.Process]:
+    """The `n` servers that a checkout's jobs have started."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = [one for one in processes_in(folder) if "--served-model-name" in one.cmdline()]
+        # Each leads a session of its own; what it starts does not.
+        if len(leaders := [one for one in found if os.getsid(one.pid) == one.pid]) == n:
+            return leaders
+        time.sleep(0.2)
+    raise AssertionError(f"no {n} engines within 120 s")
+
+
+def job_of(folder: Path, method: str) -> str:
+    """Slurm's id of the job that answers by `method`."""
+    about = f"rule_infer_wildcards_demo_{method}_0"
+    return next(job for job, its in jobs_in(folder, "RUNNING").items() if its == about)
+
+
+def write_params(folder: Path, params: Row) -> None:
+    """Have a checkout run something else."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """A run two of whose jobs were ended: Slurm's last word on these, the answers they had."""
+
+    folder: Path
+    states: dict[str, str]
+    kept: dict[str, list[Row]]
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
+    """The pipeline through the profile, one job over its time limit, another cancelled."""
+    folder = checkout(tmp_path_factory.mktemp("slurm"))
+    params = reduced()
+    del params["methods"]["small"]
+    params["ablation"]["methods"] = {}
+    write_params(folder, params)
+    ended, kept = {}, {}
+    with submitting(folder) as snakemake:
+        for method in ("large", "relaygen"):
+            shard = wait_for_lines(folder / "shards", 1, f"{method}-*.jsonl", timeout_s=600)
+            kept[method] = [json.loads(line) for line in shard.read_text().splitlines()]
+            ended[method] = job_of(folder, method)
+            if method == "large":
+                slurm("scontrol", "update", f"JobId={ended[method]}", "EndTime=now")
+            else:
+                slurm("scancel", ended[method])
+        status = snakemake.wait(timeout=1200)
+        assert status == 0, (folder / "snakemake.log").read_text()[-3000:]
+    states = {
+        method: slurm("sacct", "-nX", "--jobs", job, "--format=State%-20").split()[0]
+        for method, job in ended.items()
+    }
+    return Disturbed(folder, states, kept)
+
+
+@pytest.mark.parametrize(("method", "state"), [("large", "TIMEOUT"), ("relaygen", "CANCELLED")])
+def test_a_job_that_was_ended_goes_on_with_the_answers_it_had(
+    disturbed: Disturbed, method: str, state: str
+) -> None:
+    assert disturbed.states[method] == state
+    files = (disturbed.folder / f"results/demo/generations/{method}").glob("*.parquet")
+    walls = {wall for file in files for wall in pl.read_parquet(file)["wall_s"]}
+    assert {row["wall_s"] for row in disturbed.kept[method]} <= walls
+
+
+def test_a_cluster_gives_the_tables_of_the_host(repro: Path, disturbed: Disturbed) -> None:
+    for table in TABLES:
+        if not table.endswith(".tex"):  # there, the best of all methods is bold
+            lines = (disturbed.folder / table).read_bytes().splitlines()
+            assert len(lines) > 1
+            assert set(lines) <= set((repro / table).read_bytes().splitlines())
+
+
+def test_the_log_of_a_job_that_was_ended_is_kept(disturbed: Disturbed) -> None:
+    logs = disturbed.folder / "logs/slurm/rule_infer"
+    assert len(list(logs.glob("demo_large_0/*.log"))) == 1
+    assert len(list(logs.glob("demo_relaygen_0/*.log"))) == 1
+
+
+def test_a_run_that_ended_well_leaves_nothing(disturbed: Disturbed) -> None:
+    assert left_in(disturbed.folder) == []
+    assert not list((disturbed.folder / "shards").rglob("*.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def on_gpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose engines are to have a card each; vLLM for CPUs starts there too."""
+    folder = checkout(tmp_path_factory.mktemp("gpus"))
+    params = reduced()
+    pair = params["pairs"]["demo"]
+    pair["engines"] = {
+        role: {"model": f"demo_pair/{role}", "gpus": 1} for role in ("large", "small")
+    }
+    params["engines"]["gpu_memory"] = 0.05
+    del params["methods"]["relaygen_eagle3"]
+    params["methods"]["spec_think"] = {
+        "kind": "spec_think", "large": "large", "small": "small", "cues": "none",
+    }  # fmt: skip
+    write_params(folder, params)
+    return folder
+
+
+def test_engines_share_out_the_gpus_of_an_allocation_and_ctrl_c_leaves_nothing(
+    on_gpus: Path,
+) -> None:
+    with submitting(on_gpus, "results/demo/generations/spec_think") as snakemake:
+        engines = wait_for_engines(on_gpus, 2)
+        cards = {engine.environ()["CUDA_VISIBLE_DEVICES"] for engine in engines}
+        job = slurm("scontrol", "show", "job", job_of(on_gpus, "spec_think"))
+        snakemake.send_signal(signal.SIGINT)
+        assert snakemake.wait(timeout=120) != 0
+    assert cards == {"0", "1"}
+    assert "Partition=gpu" in job
+    assert "gres/gpu=2" in job
+    assert "NumNodes=1" in job
+    assert left_in(on_gpus) == []
+
+
+def test_a_run_that_failed_leaves_nothing(tmp_path: Path) -> None:
+    folder = checkout(tmp_path)
+    with submitting(folder, "--retries", "0", "results/demo/generations/large") as snakemake:
+        wait_for_engines(folder, 1)[0].kill()
+        assert snakemake.wait(timeout=120) != 0
+    assert "engine 'large' died" in (folder / "logs/demo/infer-large-0.log").read_text()
+    assert left_in(folder) == []
+
+
+def refused(folder: Path, **environment: str) -> str:
+    """The last line of what Snakemake says before it gives up without a job."""
+    process = run(
+        folder,
+        "env",
+        *(f"{k}={v}" for k, v in environment.items()),
+        *SNAKEMAKE,
+        timeout=120,
+    )
+    said = process.stdout + process.stderr
+    assert process.returncode != 0
+    assert "has been submitted" not in said
+    assert not (folder / "results").exists()
+    return said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("  cpu: {", "  cpux: {", "unknown partition 'cpux', this cluster has: cpu, gpu"),
+        ("account: project", "account: nobody", "Invalid account or account/partition combination"),
+        ("max_runtime: 2880", "max_runtime: 300", "no partition has room for a job of rule"),
+    ],
+)
+def test_what_the_cluster_would_refuse_is_one_line_before_any_job(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    profile = checkout(tmp_path) / PROFILE
+    before = profile.read_text()
+    assert old in before
+    profile.write_text(before.replace(old, new))
+    assert re.search(f"^{PROFILE}: .*{reason}", refused(tmp_path), re.MULTILINE)
+
+
+def test_a_controller_that_does_not_answer_is_one_line_before_any_job(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "slurm.conf"
+    changes = "SlurmctldPort=16999\nMessageTimeout=2\n"
+    elsewhere.write_text(Path("/etc/slurm/slurm.conf").read_text() + changes)
+    said = refused(checkout(tmp_path / "checkout"), SLURM_CONF=str(elsewhere))
+    assert re.search("^Slurm does not answer: ", said, re.MULTILINE)

@@ -1,0 +1,30 @@
+from stages import slurm
+
+
+# Seconds of one core, or in need of the network, or about this machine: on a cluster these run where
+# Snakemake does, and jobs are left to what takes longer than to start one.
+localrules:
+    ablation,
+    all,
+    bench,
+    figures,
+    measure,
+    merge,
+    plan,
+    prepare,
+    recipe,
+    report,
+    speed,
+    summary,
+    tables,
+
+
+onstart:
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            slurm.check(
+                workflow.dag.needrun_jobs(),
+                workflow.executor_settings.partition_config,
+            )
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
