@@ -24,7 +24,7 @@ def names(extra: str | None) -> list[str]:
     wanted = PROJECT["dependencies"]
     if extra:
         wanted = wanted + PROJECT["optional-dependencies"][extra]
-    return [re.match(r"[a-z0-9-]+", line)[0] for line in wanted]  # type: ignore[index]
+    return [re.match(r"[a-z0-9.-]+", line)[0].replace(".", "-") for line in wanted]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("image", IMAGES)

@@ -9,7 +9,7 @@ rule measure:
     log:
         "logs/bench/{benchmark}.log",
     container:
-        None  # some start Snakemake themselves
+        PARAMS.containers.engine
     threads: CORES
     resources:
         mem_mb=12000,
