@@ -64,7 +64,7 @@ def frame() -> pl.DataFrame:
 
 @pytest.mark.parametrize(
     ("name", "scoring", "ids"),
-    [("chains_long", "math", "c65a053f8a902052"), ("chains_choice", "choice", "33a741d9b32dc9fb")],
+    [("chains_long", "math", "59d3da4943043d9c"), ("chains_choice", "choice", "7a7e4bce4635e4e8")],
 )
 def test_the_bundled_pair_is_asked_in_the_tokens_it_was_trained_on(
     params: Params, pair: Pair, name: str, scoring: Scoring, ids: str

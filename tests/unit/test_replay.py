@@ -254,7 +254,7 @@ def test_a_bad_jsonl_file_is_one_line(tmp_path: Path, content: bytes, message: s
         ({"problem_id": [1]}, "t.parquet: no column 'token_ids' or 'text'"),
         ({"text": pl.Series([], dtype=pl.String)}, "t.parquet: holds no trace"),
         ({"text": ["Thus", None]}, "row 2: 'text' is not a text"),
-        ({"token_ids": [[5], [5, 555]]}, "row 2: token 555 is not in the tokenizer"),
+        ({"token_ids": [[5], [5, 9999]]}, "row 2: token 9999 is not in the tokenizer"),
         ({"token_ids": [[5], None]}, "row 2: an empty trace"),
     ],
 )
