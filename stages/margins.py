@@ -19,8 +19,9 @@ from tokenizers import Tokenizer
 
 from stages import cli, models, provenance
 from stages.engine import server
-from stages.engine.client import Client
+from stages.engine.client import Client, RequestFailedError
 from stages.engine.server import Engine
+from stages.errors import UserError
 from stages.files import Row, atomic, check_file
 from stages.params import Pair, Params, load
 from stages.progress import Progress
@@ -62,6 +63,15 @@ def read_ids(trace: Row) -> list[int]:
     return ids
 
 
+async def ask(reader: Reader, trace: Row) -> Margins:
+    """The margins of one trace; UserError names the one that got none."""
+    try:
+        return await reader.margins(read_ids(trace))
+    except RequestFailedError as error:
+        where = f"problem {trace['problem_id']}, repeat {trace['repeat']}"
+        raise UserError(f"margins: {where}: {error}; run again") from error
+
+
 async def profile(
     traces: Iterable[Row], reader: Reader, at_once: int
 ) -> AsyncIterator[tuple[Row, Margins]]:
@@ -69,7 +79,7 @@ async def profile(
     asked: deque[tuple[Row, asyncio.Task[Margins]]] = deque()
     try:
         for trace in traces:
-            asked.append((trace, asyncio.create_task(reader.margins(read_ids(trace)))))
+            asked.append((trace, asyncio.create_task(ask(reader, trace))))
             if len(asked) == at_once:
                 first, answer = asked.popleft()
                 yield first, await answer
@@ -79,6 +89,7 @@ async def profile(
     finally:
         for _, answer in asked:
             answer.cancel()
+        await asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
 
 
 def rows(trace: Row, margins: Margins, piece: Callable[[int], str]) -> pl.DataFrame:

@@ -37,7 +37,7 @@ from stages.replay import replay, setting
 from stages.score import score
 
 REPEATS = 3
-PROBLEMS, TRACES, CONTEXT, TOKENS, SHARDS = 250, 200, 16_384, 20_000, 8
+PROBLEMS, TRACES, CONTEXT, TOKENS, SHARDS = 500, 500, 16_384, 40_000, 8
 CANDIDATES = len(candidates()) // 2
 TRACE_TOKENS = 1000
 TIMES = "×"  # noqa: RUF001
@@ -89,7 +89,8 @@ def reply(n: int) -> Row:
 def reading(n: int) -> float:
     """Seconds from a server's reply to the margins of a trace of `n` tokens."""
     content = orjson.dumps(reply(n))
-    return seconds(lambda: margins_in(orjson.loads(content)))
+    # The shortest of a few: a tenth of a second is easily disturbed.
+    return min(seconds(lambda: margins_in(orjson.loads(content))) for _ in range(5))
 
 
 class Scripted:
@@ -173,7 +174,7 @@ DOUBLINGS = (
     Doubling("problems or repeats: scoring", scoring, PROBLEMS),
     Doubling("context: margins of a trace, from the server's reply", reading, CONTEXT),
     Doubling("traces: their table of margins", writing, TRACES, memory=f"1 {TIMES}"),
-    Doubling("tokens: mining", mining_tokens, mining.MILLION, memory=f"2 {TIMES}"),
+    Doubling("tokens: mining", mining_tokens, mining.MILLION, memory=f"≤ 2 {TIMES}"),
     Doubling("candidates: mining", mining_candidates, CANDIDATES),
     Doubling("context: replay of a trace", replaying, TOKENS),
     Doubling("shards: snakemake -n, both pairs of the paper", planning, SHARDS),
@@ -196,7 +197,7 @@ def rows(doubling: Doubling) -> list[Figure]:
 
     found = in_turns({str(n): partial(timed, n) for n in memory}, REPEATS)
     what = f"{doubling.what}, {doubling.n:,} to {2 * doubling.n:,}"
-    figures = [Figure(what, TIMES, ratios(*reversed(found.values())), f"2 {TIMES}")]
+    figures = [Figure(what, TIMES, ratios(*reversed(found.values())), f"≤ 2 {TIMES}")]
     if doubling.memory:
         peaks = ratios(*reversed(memory.values()))
         figures.append(

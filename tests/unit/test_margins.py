@@ -10,6 +10,7 @@ import pytest
 
 from stages.bench.harness import alone, peak_memory
 from stages.engine.client import RequestFailedError, margin
+from stages.errors import UserError
 from stages.files import Row, read_provenance
 from stages.margins import ROW_GROUP, SCHEMA, Margins, profile, tables, write
 from stages.models import tokenizer
@@ -107,14 +108,14 @@ def test_a_row_group_holds_whole_traces(tmp_path: Path) -> None:
     ]
 
 
-def test_nothing_is_left_of_a_table_that_failed(tmp_path: Path) -> None:
+def test_a_trace_without_an_answer_is_named_and_no_table_is_left(tmp_path: Path) -> None:
     class Failing(Scripted):
         async def margins(self, token_ids: list[int]) -> Margins:
             raise RequestFailedError("down")
 
     source = tmp_path / "traces.parquet"
     pl.DataFrame(traces(3)).write_parquet(source)
-    with pytest.raises(RequestFailedError):
+    with pytest.raises(UserError, match="problem 0, repeat 0: down; run again"):
         asyncio.run(write(tmp_path / "m.parquet", tables(source, Failing(), 8, TOKENIZER), {}))
     assert list(tmp_path.iterdir()) == [source]
 
