@@ -44,7 +44,7 @@ def images() -> Images:
         if os.geteuid() or not shutil.which("debootstrap"):
             pytest.skip("a local base needs root and debootstrap: tests/install_apptainer.sh")
         succeed(ROOT, "make", "containers/base")
-        succeed(ROOT, "make", "containers", "BASE=containers/base")
+        succeed(ROOT, "make", "--jobs=2", "containers", "BASE=containers/base")
     return Images(ROOT / "containers/pipeline.sif", ROOT / "containers/engine-cpu.sif")
 
 
