@@ -15,8 +15,6 @@ PROFILE = "workflow/profiles/slurm/config.yaml"
 PATIENCE_S = 60
 # Also true while all nodes that could run a job are down or drained: it waits for them.
 NODES_AWAY = "Requested node configuration is not available"
-
-
 LIMITED = ("gpu", "runtime", "mem_mb", "cpus_per_task")
 Job = Any  # Snakemake's
 
