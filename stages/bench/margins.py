@@ -18,24 +18,24 @@ from stages.methods.base import Request
 from stages.params import Pair, Params, load
 
 REPEATS = 5
-N_TRACES, N_TOKENS, N_PROMPT = 96, 1500, 100
+N_TOKENS, N_PROMPT = 1500, 100
 GOAL = "≥ 80 %"
-ROLES = ("small", "large")  # the reader, and one that has more to do for each token
+TRACES = {"small": 96, "large": 16}  # the reader, and one that has more to do for each token
 
 
-def make(path: Path, pair: Pair) -> None:
-    """Write traces of the bundled task's own text, as the large model learned to write it."""
+def make(path: Path, pair: Pair, n: int) -> None:
+    """Write `n` traces of the bundled task's own text, as the large model learned to write it."""
     random = Random(0)
-    solved = [task.completion(random, one) for one in task.problems("train", N_TRACES * 10, 0)]
+    solved = [task.completion(random, one) for one in task.problems("train", n * 10, 0)]
     text = models.tokenizer(pair).encode("\n".join(solved), add_special_tokens=False).ids
-    ids = [text[i * N_TOKENS :][:N_TOKENS] for i in range(N_TRACES)]
+    ids = [text[i * N_TOKENS :][:N_TOKENS] for i in range(n)]
     pl.DataFrame(
         {
-            "problem_id": range(N_TRACES),
-            "repeat": [0] * N_TRACES,
+            "problem_id": range(n),
+            "repeat": [0] * n,
             "prompt_ids": [one[:N_PROMPT] for one in ids],
             "token_ids": [one[N_PROMPT:] for one in ids],
-            "reasoning_tokens": [N_TOKENS - N_PROMPT] * N_TRACES,
+            "reasoning_tokens": [N_TOKENS - N_PROMPT] * n,
         }
     ).write_parquet(path)
 
@@ -64,7 +64,8 @@ def rates(folder: Path, role: str) -> dict[str, list[float]]:
     params = load(Path("params.yaml"))
     pair = params.pair("demo")
     traces, out = folder / "traces.parquet", folder / "margins.parquet"
-    make(traces, pair)
+    make(traces, pair, TRACES[role])
+    n_tokens = TRACES[role] * N_TOKENS
     specs = server.specs(
         pair, params.engines, (role,), params.infer.concurrency, prefix_caching=False
     )
@@ -73,11 +74,11 @@ def rates(folder: Path, role: str) -> dict[str, list[float]]:
 
         def plain() -> float:
             took = seconds(lambda: asyncio.run(read_plainly(traces, engine, params, pair)))
-            return N_TRACES * N_TOKENS / took
+            return n_tokens / took
 
         def margins() -> float:
             work = read_all(traces, engine, params, pair, out, {})
-            return N_TRACES * N_TOKENS / seconds(lambda: asyncio.run(work))
+            return n_tokens / seconds(lambda: asyncio.run(work))
 
         return in_turns({"plain": plain, "margins": margins}, REPEATS, warm_up=True)
 
@@ -85,7 +86,7 @@ def rates(folder: Path, role: str) -> dict[str, list[float]]:
 def figures(folder: Path) -> list[Figure]:
     """All rows of the table."""
     rows = []
-    for role in ROLES:
+    for role in TRACES:
         found = rates(folder, role)
         share = [100 * one for one in ratios(found["margins"], found["plain"])]
         rows += [
