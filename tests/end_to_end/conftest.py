@@ -61,9 +61,14 @@ def checkout(folder: Path) -> Path:
         if (file.is_file() or file.is_symlink()) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, folder / name, follow_symlinks=False)
-    (folder / "params.yaml").write_text(yaml.safe_dump(reduced(), sort_keys=False))
+    write_params(folder, reduced())
     run(folder, "git", "init", "-q")
     return folder
+
+
+def write_params(folder: Path, params: dict[str, Any]) -> None:
+    """Have a checkout run something else."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 @dataclass(frozen=True)
@@ -135,3 +140,35 @@ def repro(finished: tuple[Path, Resumed]) -> Path:
 def resumed(finished: tuple[Path, Resumed]) -> Resumed:
     """A checkout in which `snakemake` went through, its relay job killed once."""
     return finished[1]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The two images, built from a local base."""
+
+    pipeline: Path
+    engine: Path
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The block of params.yaml that puts every stage into them."""
+        return {"use": "apptainer", "pipeline": str(self.pipeline), "engine": str(self.engine)}
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    """Built where they are not up to date; skipped where that cannot be."""
+    if not shutil.which("apptainer"):
+        pytest.skip("apptainer is not installed: tests/install_apptainer.sh")
+    if run(ROOT, "make", "--question", "containers").returncode:
+        if os.geteuid() or not shutil.which("debootstrap"):
+            pytest.skip("a local base needs root and debootstrap: tests/install_apptainer.sh")
+        succeed(ROOT, "make", "containers/base")
+        succeed(ROOT, "make", "--jobs=2", "containers", "BASE=containers/base")
+    return Images(ROOT / "containers/pipeline.sif", ROOT / "containers/engine-cpu.sif")
+
+
+def in_containers(folder: Path, images: Images) -> Path:
+    """A checkout whose params put every stage into a container."""
+    write_params(checkout(folder), reduced() | {"containers": images.params})
+    return folder

@@ -2,13 +2,11 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -17,7 +15,7 @@ import yaml
 
 from stages.files import read_provenance
 from stages.host import sha256
-from tests.end_to_end.conftest import ROOT, checkout, run, succeed
+from tests.end_to_end.conftest import ROOT, Images, in_containers, run, succeed
 from tests.end_to_end.test_pipeline import TABLES
 from tests.unit.test_locks import locked
 
@@ -25,39 +23,6 @@ pytestmark = pytest.mark.end_to_end
 
 TOKEN = "hf_a_secret"
 PACKAGE = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Images:
-    """The two images, built from a local base."""
-
-    pipeline: Path
-    engine: Path
-
-
-@pytest.fixture(scope="session")
-def images() -> Images:
-    """Built where they are not up to date; skipped where that cannot be."""
-    if not shutil.which("apptainer"):
-        pytest.skip("apptainer is not installed: tests/install_apptainer.sh")
-    if run(ROOT, "make", "--question", "containers").returncode:
-        if os.geteuid() or not shutil.which("debootstrap"):
-            pytest.skip("a local base needs root and debootstrap: tests/install_apptainer.sh")
-        succeed(ROOT, "make", "containers/base")
-        succeed(ROOT, "make", "--jobs=2", "containers", "BASE=containers/base")
-    return Images(ROOT / "containers/pipeline.sif", ROOT / "containers/engine-cpu.sif")
-
-
-def in_containers(folder: Path, images: Images) -> Path:
-    """A checkout whose params put every stage into a container."""
-    params = yaml.safe_load((checkout(folder) / "params.yaml").read_text())
-    params["containers"] = {
-        "use": "apptainer",
-        "pipeline": str(images.pipeline),
-        "engine": str(images.engine),
-    }
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,9 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
-import yaml
 
 from stages.files import Row
-from tests.end_to_end.conftest import checkout, reduced, run, wait_for_lines
+from tests.end_to_end.conftest import checkout, reduced, run, wait_for_lines, write_params
 from tests.end_to_end.test_pipeline import TABLES
 
 CLUSTER = "slurm-test"
@@ -123,11 +123,6 @@ def job_of(folder: Path, method: str) -> str:
     return next(job for job, its in jobs_in(folder, "RUNNING").items() if its == about)
 
 
-def write_params(folder: Path, params: Row) -> None:
-    """Have a checkout run something else."""
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-
 @dataclass(frozen=True)
 class Disturbed:
     """A run two of whose jobs were ended: Slurm's last word on these, the answers they had."""
@@ -138,13 +133,20 @@ class Disturbed:
 
 
 @pytest.fixture(scope="module")
-def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
-    """The pipeline through the profile, one job over its time limit, another cancelled."""
+def disturbed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Disturbed:
+    """The pipeline through the profile, one job over its time limit, another cancelled.
+
+    In containers, where Apptainer is.
+    """
     folder = checkout(tmp_path_factory.mktemp("slurm"))
     params = reduced()
     for name in ("small", "relaygen_eagle3"):
         del params["methods"][name]
     params["ablation"]["methods"] = {}
+    if shutil.which("apptainer"):
+        params["containers"] = request.getfixturevalue("images").params
     write_params(folder, params)
     ended, kept = {}, {}
     with submitting(folder) as snakemake:
