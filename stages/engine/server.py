@@ -130,6 +130,9 @@ class EngineSpec:
             "OMP_NUM_THREADS": str(self.cpu_threads),
             "MKL_NUM_THREADS": str(self.cpu_threads),
             "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
+            # `--enforce-eager` leaves functions that torch compiles by itself, with a C++ compiler
+            # that the machine or image may not have.
+            "TORCHDYNAMO_DISABLE": "1",
         }
 
 
