@@ -1,16 +1,13 @@
 """The speed table's arithmetic against worked examples."""
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import polars as pl
 import pytest
 
-from stages.engine.client import Client
 from stages.errors import UserError
-from stages.latency import WARM_UP_TOKENS, turns, warm_up
-from stages.methods.base import Request
+from stages.latency import turns
 from stages.speed import acceptance_length, bound, check_methods, interval, speedup
 
 pytestmark = pytest.mark.unit
@@ -82,16 +79,3 @@ def test_methods_take_turns_problem_by_problem_in_another_order_each_time() -> N
         (1, "p", "c"), (1, "p", "a"), (1, "p", "b"),
         (1, "q", "a"), (1, "q", "b"), (1, "q", "c"),
     ]  # fmt: skip
-
-
-async def test_engines_meet_every_length_of_prefill_before_the_clock_runs() -> None:
-    asked: list[tuple[int, str]] = []
-
-    class Engine:
-        async def complete(self, request: Request, seed: int, salt: str) -> None:
-            asked.append((len(request.prompt_ids), salt))
-
-    await warm_up({"large": cast("Client", Engine())}, [7, 8, 9])
-    lengths, salts = zip(*asked, strict=True)
-    assert list(lengths) == list(range(1, WARM_UP_TOKENS + 1))
-    assert len(set(salts)) == len(salts)  # or the prefix cache would leave nothing to be prefilled
