@@ -1,7 +1,7 @@
 """How long answers take: one request at a time, all methods on the same engines (paper Table 3).
 
 Every problem is asked `runs` times. Methods take turns problem by problem, each run in another
-order, so that a slow minute hits all alike. Short requests to each engine come first and are not
+order, so that a slow minute hits all alike. A short request per engine comes first and is not
 counted. What other work used of the machine meanwhile is recorded with every answer.
 """
 
@@ -28,7 +28,7 @@ from stages.progress import Progress
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
-WARM_UP_TOKENS = 128
+WARM_UP_TOKENS = 8
 IDLE = 0.1  # of all cores: a machine whose other work uses no more counts as idle
 SCHEMA = pl.Schema(
     {
@@ -102,15 +102,9 @@ def others_cpu_s() -> float:
 
 
 async def warm_up(clients: Mapping[str, Client], prompt_ids: list[int]) -> None:
-    """Short requests to each engine, of every length that a hand-off may leave to be prefilled.
-
-    The CPU engine's matrix library makes its kernels anew for each number of tokens, when it first
-    meets it: 10 ms, of which a model alone would see one and a relay dozens.
-    """
+    """A short request to each engine: its first one is slower than all others."""
     for role, client in clients.items():
-        for n in range(1, WARM_UP_TOKENS + 1):
-            ids = (prompt_ids * n)[:n]
-            await client.complete(Request(role, ids, max_tokens=1), seed=0, salt=f"warm-up {n}")
+        await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
 
 
 def first_problems(file: Path, n: int) -> pl.DataFrame:
