@@ -32,7 +32,7 @@ GOALS = {500: "≥ 1.5 ×", 8000: "≥ 3 ×"}  # noqa: RUF001
 ROOM = 512  # tokens behind the longest context
 HANDOFFS = 20  # a turn
 SEGMENT = 8  # tokens between two of them
-REPEATS = 9
+REPEATS = 5
 ROLES = ("large", "small")
 QUEUE, PREFILL, DECODE = (
     f"vllm:request_{part}_time_seconds_sum" for part in ("queue", "prefill", "decode")

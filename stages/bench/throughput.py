@@ -24,7 +24,7 @@ from stages.files import Row, Shard
 from stages.params import Params, load
 from stages.prepare import problem_set
 
-IN_FLIGHT = (1, 4, 16, 32, 64)
+IN_FLIGHT = (1, 4, 16, 64)
 N_PROBLEMS = 4
 REPEATS = 2
 PAIR, METHOD = "demo", "relaygen"
