@@ -21,7 +21,7 @@ from tests.unit.test_locks import locked
 
 pytestmark = pytest.mark.end_to_end
 
-TOKEN = "hf_a_secret"
+TOKEN = "hf_" + 8 * "secret"  # not in one piece in this file, which is in every checkout
 PACKAGE = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 
@@ -29,6 +29,9 @@ PACKAGE = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 def contained(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout in which `dvc repro` went through in containers, with a token of the hub."""
     folder = in_containers(tmp_path_factory.mktemp("contained"), images)
+    run(folder, "git", "add", "--all")
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    succeed(folder, "git", *author, "commit", "--quiet", "--message", "all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", TOKEN)
         succeed(folder, "dvc", "repro")
@@ -104,7 +107,7 @@ def test_nothing_is_left_after_success(contained: Path, images: Images) -> None:
 
 
 def test_nothing_is_left_after_failure(other: Path, images: Images) -> None:
-    (other / "demo_pair/large/config.json").write_text('{"model_type": "qwen3", "hidden_size": 0}')
+    (other / "demo_pair/large/model.safetensors").write_bytes(b"")
     result = run(other, "snakemake", "--cores", "2", "--", "results/demo/traces.parquet")
     assert result.returncode != 0
     assert "engine 'large' died while starting" in result.stdout + result.stderr
