@@ -15,7 +15,7 @@ import yaml
 
 from stages.files import read_provenance
 from stages.host import sha256
-from tests.end_to_end.conftest import ROOT, Images, in_containers, run, succeed
+from tests.end_to_end.conftest import ROOT, Images, in_containers, run, succeed, write_params
 from tests.end_to_end.test_pipeline import TABLES
 from tests.unit.test_locks import locked
 
@@ -177,7 +177,7 @@ def test_an_image_that_cannot_do_is_one_line_before_any_job(
 ) -> None:
     params = yaml.safe_load((other / "params.yaml").read_text())
     params["containers"]["engine"] = image
-    (other / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_params(other, params)
     result = run(other, "snakemake", "--cores", "1")
     assert result.returncode != 0
     assert message in result.stdout + result.stderr

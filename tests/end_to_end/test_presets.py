@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.end_to_end.conftest import ROOT, checkout, run
+from tests.end_to_end.conftest import ROOT, checkout, run, write_params
 
 pytestmark = pytest.mark.end_to_end
 
@@ -26,7 +26,7 @@ def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["run"] = [f"{pair}{request.param}" for pair in METHODS]
     params["infer"]["shards"] = SHARDS
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_params(folder, params)
     return folder
 
 
