@@ -19,7 +19,10 @@ THINK_END = "</think>"
 
 @dataclass(frozen=True)
 class Request:
-    """One call of an engine: continue `prompt_ids` by at most `max_tokens` tokens."""
+    """One call of an engine: continue `prompt_ids` by at most `max_tokens` tokens.
+
+    `prompt_ids` may be the machine's own list: what it is fed next goes to the end of it.
+    """
 
     engine: str
     prompt_ids: list[int]

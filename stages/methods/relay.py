@@ -59,10 +59,10 @@ class Relay(base.Machine):
             return None
         engine = self.engines[self.mode]
         if self.mode == "answer":
-            return Request(engine, list(self.ids), self.left)
+            return Request(engine, self.ids, self.left)
         if self.mode == "small":
-            return Request(engine, list(self.ids), self.left, stop=(*SENTENCE_ENDS, THINK_END))
-        return Request(engine, list(self.ids), self.left, (*self.setting.cues, THINK_END))
+            return Request(engine, self.ids, self.left, stop=(*SENTENCE_ENDS, THINK_END))
+        return Request(engine, self.ids, self.left, (*self.setting.cues, THINK_END))
 
     def feed(self, completion: Completion, wall_s: float) -> None:
         if self.mode == "answer":
