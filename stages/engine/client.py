@@ -67,26 +67,31 @@ class Client:
             "sampling_params": self._sampling(request, seed),
         }
         reply = await self._ask("POST", "/inference/v1/generate", body)
-        return completion(reply, reply["choices"][0]["token_ids"])
+        choice = reply["choices"][0]
+        return completion(reply, choice["text"], choice["token_ids"])
 
     async def complete_text(
         self, request: Request, seed: int, salt: str, tokenizer: Tokenizer
     ) -> Completion:
-        """The same as the released client asks for it: the whole text, tokenized by the server.
+        """The same as the released client asks for it: as a chat, for the server to render.
 
-        It looks up the model first, each time. `token_ids` are those of the text that came back.
+        The server tokenizes all of it anew. The client looks up the model first, each time.
+        `token_ids` are those of the text that came back.
         """
         await self._ask("GET", "/v1/models")
+        text = tokenizer.decode(request.prompt_ids, skip_special_tokens=False)
         body = {
             "model": MODEL_NAME,
-            "prompt": tokenizer.decode(request.prompt_ids, skip_special_tokens=False),
-            "add_special_tokens": False,
+            "messages": [{"role": "assistant", "content": text}],
+            "add_generation_prompt": False,
+            "continue_final_message": True,
             "cache_salt": salt,
             **self._sampling(request, seed),
         }
-        reply = await self._ask("POST", "/v1/completions", body)
-        text = reply["choices"][0]["text"]
-        return completion(reply, tokenizer.encode(text, add_special_tokens=False).ids)
+        reply = await self._ask("POST", "/v1/chat/completions", body)
+        written = reply["choices"][0]["message"]["content"]
+        ids = tokenizer.encode(written, add_special_tokens=False).ids
+        return completion(reply, written, ids)
 
     def _sampling(self, request: Request, seed: int) -> dict[str, Any]:
         """What shapes a completion."""
@@ -164,13 +169,13 @@ class Client:
         raise RequestFailedError(f"engine '{self.engine.role}': {failure}")
 
 
-def completion(reply: dict[str, Any], token_ids: list[int]) -> Completion:
-    """What came back, as `token_ids`."""
+def completion(reply: dict[str, Any], text: str, token_ids: list[int]) -> Completion:
+    """What came back: `text`, as `token_ids`."""
     choice = reply["choices"][0]
     # A stop token (an int) is an end of text by the model's own choice, as is none at all.
     stop = choice["stop_reason"] if isinstance(choice["stop_reason"], str) else None
     cached = (reply["usage"].get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    return Completion(token_ids, choice["text"], choice["finish_reason"], stop, cached)
+    return Completion(token_ids, text, choice["finish_reason"], stop, cached)
 
 
 def margins_in(reply: dict[str, Any]) -> list[float | None]:

@@ -72,6 +72,8 @@ class EngineSpec:
             *self._speculation,
             "--enable-prompt-tokens-details",
             "--enable-scale-out",  # the endpoint that takes and gives token ids
+            # A chat that is handed over as text is one message: prompt and answer so far.
+            *("--chat-template", "{{ messages[0].content }}"),
             "--disable-uvicorn-access-log",
         ]
 

@@ -15,6 +15,7 @@ import httpx
 import polars as pl
 import pytest
 
+from stages import models
 from stages.engine import server
 from stages.engine.client import Client, margin
 from stages.engine.server import Engine
@@ -57,6 +58,20 @@ async def test_the_same_seed_gives_the_same_tokens(
         ]
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("end", ["", " So", " So ", ".\n\n"])
+async def test_text_handed_over_goes_on_like_the_same_token_ids(
+    engines: Mapping[str, Engine], params: Params, few_problems: pl.DataFrame, end: str
+) -> None:
+    tokenizer = models.tokenizer(params.pair("demo"))
+    prompt = tokenizer.decode(few_problems["prompt_ids"][0].to_list(), skip_special_tokens=False)
+    ids = tokenizer.encode(f"{prompt}<think>\nNow{end}", add_special_tokens=False).ids
+    request = Request("small", ids, max_tokens=50)
+    async with Client(engines["small"], params.pair("demo").sampling, params.infer) as client:
+        by_ids = await client.complete(request, seed=1, salt="ids")
+        by_text = await client.complete_text(request, 1, "text", tokenizer)
+    assert by_text.text == by_ids.text
 
 
 async def test_margins_are_those_of_the_servers_own_log_probabilities(

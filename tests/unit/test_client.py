@@ -48,10 +48,16 @@ async def completed(
 ) -> tuple[Completion, list[tuple[str, dict[str, Any]]]]:
     """What `ask` makes of " so" behind "It is", and what it sent: (path, body) each."""
     sent = []
+    reply = {
+        "finish_reason": "stop",
+        "stop_reason": "so",
+        "text": " so",
+        "token_ids": [7],
+        "message": {"content": " so"},
+    }
 
     async def answer(request: web.Request) -> web.Response:
         sent.append((request.path, await request.json() if request.can_read_body else {}))
-        reply = {"text": " so", "token_ids": [7], "finish_reason": "stop", "stop_reason": "so"}
         usage = {"prompt_tokens_details": {"cached_tokens": 2}}
         return web.json_response({"choices": [reply], "usage": usage})
 
@@ -67,12 +73,12 @@ async def test_tokens_go_there_and_come_back() -> None:
     assert completion == Completion([7], " so", "stop", "so", cached_tokens=2)
 
 
-async def test_text_is_sent_whole_after_a_look_up_of_the_model() -> None:
+async def test_text_is_sent_as_a_whole_chat_after_a_look_up_of_the_model() -> None:
     completion, sent = await completed(
         lambda one, request: one.complete_text(request, 1, "salt", TOKENIZER)
     )
-    assert [path for path, _ in sent] == ["/v1/models", "/v1/completions"]
-    assert sent[1][1]["prompt"] == "It is"
+    assert [path for path, _ in sent] == ["/v1/models", "/v1/chat/completions"]
+    assert sent[1][1]["messages"] == [{"role": "assistant", "content": "It is"}]
     ids = TOKENIZER.encode(" so", add_special_tokens=False).ids
     assert completion == Completion(ids, " so", "stop", "so", cached_tokens=2)
 

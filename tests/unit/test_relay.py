@@ -230,5 +230,6 @@ def test_token_ids_are_appended_and_not_rebuilt() -> None:
     first = machine.next_request()
     machine.feed(stopped("It is 4. Thus", "Thus"), 1.0)
     second = machine.next_request()
-    assert first and second
+    assert first
+    assert second
     assert second.prompt_ids is first.prompt_ids
