@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 import torch
 import vllm
 
+from stages.config.params import load
 from stages.engine import server
 from stages.engine.client import Client
 from stages.methods.base import Request
-from stages.params import load
 
 
 async def answer() -> str:

@@ -4,24 +4,25 @@ from pathlib import Path
 
 import polars as pl
 
-from stages import cli, provenance
-from stages.files import read_parquet, write_csv, write_provenance
+from stages.analysis.accuracy import accuracy_row
+from stages.analysis.grading import score
+from stages.config.params import load
 from stages.merge import check_complete
-from stages.params import load
-from stages.score import score
-from stages.summary import accuracy_row
+from stages.runtime import command_line
+from stages.tracking import provenance
+from stages.tracking.files import read_parquet, write_csv, write_provenance
 
 COLUMNS = ("pass_at_1", "ci_low", "ci_high", "large_utilization")
 
 
 def main() -> None:
     """Write cue_ablation.csv of one pair."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
     parser.add_argument("--generations", type=Path, required=True, help="folder METHOD/BENCHMARK")
     parser.add_argument("--out", type=Path, required=True, help="cue_ablation.csv")
     args = parser.parse_args()
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     params = load(args.params)
     pair = params.pair(args.pair)
     name = pair.ablation_benchmark
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

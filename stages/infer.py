@@ -7,50 +7,27 @@ from pathlib import Path
 
 import polars as pl
 
-from stages import answering, cli, provenance, recipe
-from stages.availability import available
+from stages import recipe
+from stages.config.params import load
 from stages.engine import server
-from stages.files import Shard, read_parquet, write_parquet
-from stages.params import load
-
-SEGMENT = pl.Struct(
-    {
-        "model": pl.String(),
-        "stage": pl.String(),
-        "n_tokens": pl.Int64(),
-        "cue": pl.String(),
-        "wall_s": pl.Float64(),
-    }
-)
-SCHEMA = pl.Schema(
-    {
-        "problem_id": pl.Int64(),
-        "repeat": pl.Int64(),
-        "answer_text": pl.String(),
-        "token_ids": pl.List(pl.Int32()),
-        "answer_start": pl.Int64(),
-        "large_tokens": pl.Int64(),
-        "small_tokens": pl.Int64(),
-        "n_switches": pl.Int64(),
-        "finish_reason": pl.String(),
-        "wall_s": pl.Float64(),
-        "segments": pl.List(SEGMENT),
-        "prompt_tokens": pl.Int64(),
-        "cached_tokens": pl.Int64(),
-    }
-)
+from stages.generation import answering
+from stages.generation.answers import SCHEMA
+from stages.problems.availability import available
+from stages.runtime import command_line
+from stages.tracking import provenance
+from stages.tracking.files import Shard, read_parquet, write_parquet
 
 
 def main() -> None:
     """Write BENCHMARK.parquet for every benchmark of a pair: one part of the problems."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--method", required=True, help="a method under `methods:`")
     parser.add_argument("--part", type=int, default=0, help="which of infer.shards, from 0")
     parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
     parser.add_argument("--recipe", type=Path, required=True, help="what the method depends on")
     parser.add_argument("--out", type=Path, required=True, help="folder for the answers")
     args = parser.parse_args()
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     params = load(args.params)
     pair, method = params.pair(args.pair), params.method(args.method)
     cues = tuple(recipe.read(args.recipe)["cues"])
@@ -71,7 +48,7 @@ def main() -> None:
         for name, origin in origins.items()
     }
     kept = {}
-    with server.running(specs, params.engines, cli.engine_logs(args.log)) as engines:
+    with server.running(specs, params.engines, command_line.engine_logs(args.log)) as engines:
         asking = answering.Answering(params, pair, method, cues, engines)
         for name, shard in shards.items():
             problems = read_parquet(files[name]).gather_every(params.infer.shards, args.part)
@@ -85,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

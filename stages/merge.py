@@ -4,11 +4,13 @@ from pathlib import Path
 
 import polars as pl
 
-from stages import cli, provenance, recipe
-from stages.availability import available
-from stages.errors import UserError
-from stages.files import read_parquet, read_provenance, write_parquet, write_text
-from stages.params import load
+from stages import recipe
+from stages.config.params import load
+from stages.problems.availability import available
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
+from stages.tracking import provenance
+from stages.tracking.files import read_parquet, read_provenance, write_parquet, write_text
 
 
 def check_complete(frame: pl.DataFrame, problems: pl.DataFrame, repeats: int, path: Path) -> None:
@@ -24,14 +26,14 @@ def check_complete(frame: pl.DataFrame, problems: pl.DataFrame, repeats: int, pa
 
 def main() -> None:
     """Write METHOD/BENCHMARK.parquet, or why the pair goes without the method."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--method", required=True, help="a method under `methods:`")
     parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
     parser.add_argument("--recipe", type=Path, required=True, help="what the method depends on")
     parser.add_argument("--parts", type=Path, nargs="*", default=[], help="folders of answers")
     parser.add_argument("--out", type=Path, required=True, help="folder for the answers")
     args = parser.parse_args()
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     params = load(args.params)
     if why := recipe.read(args.recipe).get("left_out"):
         write_text(args.out / "left_out.txt", f"{why}\n")
@@ -46,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -10,11 +10,13 @@ from typing import Any
 import polars as pl
 import yaml
 
-from stages import cli, cue_sets, models
-from stages.errors import UserError
-from stages.files import digest_files, write_text
+from stages.analysis import cue_sets
+from stages.config.params import Handoff, Pair, load
+from stages.engine import models
 from stages.methods.base import Method
-from stages.params import Handoff, Pair, load
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
+from stages.tracking.files import digest_files, write_text
 
 METHODS = Path(__file__).parent / "methods"
 # Of a pair: what shapes other things than a method's answers, or stands in the recipe by itself.
@@ -62,12 +64,12 @@ def read(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Write one method's recipe."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--method", required=True, help="a method under `methods:`")
     parser.add_argument("--effects", type=Path, required=True, help="cues.csv")
     parser.add_argument("--out", type=Path, required=True, help="METHOD.yaml")
     args = parser.parse_args()
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     params = load(args.params)
     method = params.method(args.method)
     pair = params.pair(args.pair)
@@ -80,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

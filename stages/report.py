@@ -3,96 +3,21 @@
 `--list` names what a run wrote instead.
 """
 
-import base64
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import polars as pl
 
-from stages import cli, provenance
-from stages.errors import UserError
-from stages.files import read_provenance, write_provenance, write_text
-from stages.params import load
-
-TEMPLATE = Path("workflow/report.html.j2")
-TABLES = {
-    "accuracy": "Accuracy: percentages; large_utilization is the large model's share of all "
-    "tokens; intervals resample problems.",
-    "speed": "Speed: against the large model alone, SD over problems, intervals over runs; bound: "
-    "the speedup if hand-offs were free; other_load: cores that other work used meanwhile.",
-    "cue_ablation": "Ablation: other cues, other matching, the answer stage by the large model.",
-    "answer_stage": "Final answers that stay the same when the small model writes the answer "
-    "stage behind the large model's reasoning, in percent.",
-    "left_out": "Not in these tables, and why.",
-}
-CAPTIONS = {
-    "margins": "The small model's token probability margin along one calibration trace.",
-    "cues": "Cue effects: what is mined, and what is rejected.",
-    "accuracy": "Pass@1 per method and benchmark, 95 % bootstrap intervals over problems.",
-    "tokens": "Which model writes the tokens.",
-    "speed": "Speedup of every method, 95 % bootstrap intervals over runs.",
-    "pareto": "Speedup against accuracy.",
-    "timeline": "One relayed answer: who wrote when.",
-}
-
-
-def pair_content(results: Path, pair: str) -> dict[str, Any]:
-    """What the page shows of one pair."""
-    tables = []
-    for name, text in TABLES.items():
-        file = results / "tables" / f"{name}.csv"
-        table = pl.read_csv(file).filter(pair=pair)
-        if len(table):
-            tables.append((text, rounded(table, 2), origin(file, pair)))
-    figures = [
-        (base64.b64encode((results / "figures" / f"{pair}-{name}.png").read_bytes()).decode(), text)
-        for name, text in CAPTIONS.items()
-    ]
-    return {"name": pair, "tables": tables, "figures": figures}
-
-
-def origin(table: Path, pair: str) -> str:
-    """A line on what a table shows of one pair: who wrote the answers, where and when."""
-    noted = read_provenance(table)
-    of_pair = [name for name in noted.get("made_from", ()) if Path(name).parent.name == pair]
-    return provenance.in_one_line(provenance.ancestry(noted, of_pair).values())
-
-
-def rounded(table: pl.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) as text, less the pair's name, which comes first."""
-    rows = [
-        ["" if x is None else f"{x:.{digits}f}" if isinstance(x, float) else str(x) for x in row]
-        for row in table.iter_rows()
-    ]
-    return table.columns[1:], [row[1:] for row in rows]
-
-
-def shown(results: Path, pairs: Sequence[str]) -> list[Path]:
-    """The files that the page is made of."""
-    tables = [results / "tables" / f"{name}.csv" for name in TABLES]
-    figures = [results / "figures" / f"{pair}-{name}.png" for pair in pairs for name in CAPTIONS]
-    return tables + figures
-
-
-def written(results: Path) -> list[Path]:
-    """Tables, figures and report of a run."""
-    patterns = ("tables/*.csv", "tables/*.md", "tables/*.tex", "*/cues.csv", "figures/*.pdf")
-    files = [file for pattern in patterns for file in results.glob(pattern)]
-    return [*sorted(files), results / "report.html"]
-
-
-def left_out(results: Path) -> list[str]:
-    """A line for each benchmark that the run went without."""
-    file = results / "tables" / "left_out.csv"
-    rows = pl.read_csv(file).iter_rows(named=True) if file.exists() else ()
-    return [f"{row['pair']} without {row['left_out']}: {row['reason']}" for row in rows]
+from stages.analysis.report_page import TEMPLATE, left_out, pair_content, shown, written
+from stages.config.params import load
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
+from stages.tracking import provenance
+from stages.tracking.files import write_provenance, write_text
 
 
 def main() -> None:
     """Write the report, or list what there is."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--out", type=Path, help="report.html")
     parser.add_argument("--list", action="store_true", help="name tables, figures and report")
@@ -103,7 +28,7 @@ def main() -> None:
         return
     if not args.out:
         raise UserError("--out is missing: where should the report go?")
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     template = jinja2.Template(TEMPLATE.read_text(), autoescape=True)
     run = load(args.params).run
     pairs = [pair_content(args.results, pair) for pair in run]
@@ -112,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

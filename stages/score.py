@@ -4,121 +4,27 @@ A wrong or missing final answer is wrong, and so is one that the budget cut off.
 an error: a run with holes is not scored as if it were complete.
 """
 
-import re
 from pathlib import Path
 
 import polars as pl
-from math_verify import LatexExtractionConfig, parse, verify
 
-from stages import cli, provenance
-from stages.availability import available
-from stages.files import read_parquet, write_parquet
+from stages.analysis.grading import SCHEMA, score
+from stages.config.params import load
 from stages.merge import check_complete
-from stages.params import Scoring, load
-
-SCHEMA = pl.Schema(
-    {
-        "method": pl.String,
-        "benchmark": pl.String,
-        "problem_id": pl.Int64,
-        "repeat": pl.Int64,
-        "predicted": pl.String,
-        "gold": pl.String,
-        "correct": pl.Boolean,
-    }
-)
-TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*)\}")
-PERCENT = re.compile(r"\s*\\?%$")
-
-
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last complete \boxed{...} in `text`, braces balanced."""
-    start = text.rfind(r"\boxed{")
-    while start >= 0:
-        depth = 0
-        for i in range(start + len(r"\boxed"), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[i], 0)
-            if depth == 0:
-                return text[start + len(r"\boxed{") : i].strip()
-        start = text.rfind(r"\boxed{", 0, start)
-    return None
-
-
-def is_correct(predicted: str | None, gold: str, scoring: Scoring) -> bool:
-    """Whether a final answer is the gold one."""
-    if predicted is None:
-        return False
-    if scoring == "choice":
-        return choice_letter(predicted) == gold
-    wanted, given = tidy(gold), tidy(predicted)
-    if words(wanted) == words(given):
-        return True
-    return any(same_value(*pair) for pair in percent_readings(wanted, given))
-
-
-def same_value(gold: str, predicted: str) -> bool:
-    """Whether math-verify finds two answers equal; "x > 2" and "(2, \\infty)" are."""
-    latex = [LatexExtractionConfig()]
-    wanted, given = (parse(f"\\boxed{{{text}}}", latex) for text in (gold, predicted))
-    return bool(verify(wanted, given, allow_set_relation_comp=True))
-
-
-def tidy(answer: str) -> str:
-    r"""`answer` with what math-verify cannot read put as it can.
-
-    A full stop at its end; degree signs; a thin space between thousands (10\,000).
-    """
-    answer = answer.strip().removesuffix(".")
-    answer = re.sub(r"°|\\degree(?![a-z])", r"^\\circ", answer)
-    return re.sub(r"(?<=\d)\\[,;: ](?=\d{3}(?!\d))", "", answer)
-
-
-def percent_readings(*answers: str) -> list[list[str]]:
-    """What percent signs may mean: 10 % is 10 where percent are asked for, or else 0.1."""
-    bare = [PERCENT.sub("", answer) for answer in answers]
-    hundredths = [
-        f"\\frac{{{number}}}{{100}}" if number != answer else answer
-        for number, answer in zip(bare, answers, strict=True)
-    ]
-    return [bare] if bare == hundredths else [bare, hundredths]
-
-
-def words(answer: str) -> str:
-    r"""An answer as text: \text{June 20} is June 20, in any case and spacing."""
-    return " ".join(TEXT.sub(r"\1", answer).casefold().split())
-
-
-def choice_letter(predicted: str) -> str | None:
-    r"""The letter in "B", "(B)", "\text{B}", "B) 7 m"; None if the answer does not begin so."""
-    bare = TEXT.sub(r"\1", predicted).strip()
-    match = re.fullmatch(r"\(?([A-Za-z])(?:[).:].*)?", bare, re.DOTALL)
-    return match[1].upper() if match else None
-
-
-def score(frame: pl.DataFrame, problems: pl.DataFrame, scoring: Scoring) -> pl.DataFrame:
-    """problem_id, repeat, predicted, gold, correct of one method on one benchmark."""
-    joined = frame.join(problems.select("problem_id", "gold"), on="problem_id")
-    joined = joined.sort("problem_id", "repeat")
-    predicted = [
-        last_boxed(text) if reason == "stop" else None
-        for text, reason in joined.select("answer_text", "finish_reason").iter_rows()
-    ]
-    correct = [
-        is_correct(p, gold, scoring) for p, gold in zip(predicted, joined["gold"], strict=True)
-    ]
-    return joined.select("problem_id", "repeat", "gold").with_columns(
-        pl.Series("predicted", predicted, dtype=pl.String), pl.Series("correct", correct)
-    )
+from stages.problems.availability import available
+from stages.runtime import command_line
+from stages.tracking import provenance
+from stages.tracking.files import read_parquet, write_parquet
 
 
 def main() -> None:
     """Write scores.parquet of a pair: every method, every benchmark."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
     parser.add_argument("--generations", type=Path, required=True, help="folder METHOD/BENCHMARK")
     parser.add_argument("--out", type=Path, required=True, help="scores.parquet")
     args = parser.parse_args()
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     params = load(args.params)
     pair = params.pair(args.pair)
     frames, files = [], []
@@ -136,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

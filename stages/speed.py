@@ -5,134 +5,24 @@ is the sample SD of the per-problem ratios. The bound is the speedup that the me
 would give if hand-offs were free, at the time per token of each engine alone in the same run.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from stages import cli, provenance
-from stages.errors import UserError
-from stages.files import read_parquet, write_csv, write_provenance
-from stages.methods.base import model_of
-from stages.methods.single import Method as SingleModel
-from stages.params import Params, load
-
-Floats = NDArray[np.float64]
-
-
-def speedup(large: Floats, method: Floats) -> tuple[float, float]:
-    """(speedup, SD) from seconds [problems, runs] of the large model and of the method."""
-    ratios = large.mean(axis=1) / method.mean(axis=1)
-    return float(large.mean() / method.mean()), float(np.std(ratios, ddof=1))
-
-
-def interval(large: Floats, method: Floats, resamples: int, seed: int) -> tuple[float, float]:
-    """95 % interval of the speedup, resampling runs within each problem.
-
-    Both methods' times are drawn from the same runs: they took turns, a slow minute hit both.
-    """
-    random = np.random.default_rng(seed)
-    picks = random.integers(large.shape[1], size=(resamples, *large.shape))
-
-    def means(seconds: Floats) -> Floats:
-        drawn: Floats = np.take_along_axis(seconds[None], picks, axis=2).mean(axis=(1, 2))
-        return drawn
-
-    low, high = np.percentile(means(large) / means(method), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def by_run(answers: pl.DataFrame, column: str) -> Floats:
-    """A column as [problems, runs]."""
-    runs = answers.sort("repeat").group_by("problem_id").agg(column).sort("problem_id")
-    return np.array(runs[column].to_list(), dtype=np.float64)
-
-
-def per_token(latency: pl.DataFrame, params: Params, pair: str) -> dict[str, float]:
-    """{engine: seconds per token} of every engine that a method of this run uses alone."""
-    costs = {}
-    for name, method in params.methods_of(pair).items():
-        if isinstance(method, SingleModel):
-            answers = latency.filter(method=name)
-            n_tokens = by_run(answers, "large_tokens") + by_run(answers, "small_tokens")
-            costs[method.engine] = float(by_run(answers, "wall_s").sum() / n_tokens.sum())
-    return costs
-
-
-def bound(
-    answers: pl.DataFrame, large_s: float, roles: tuple[str, ...], costs: dict[str, float]
-) -> dict[str, float | None]:
-    """What hand-offs cost, and the speedup without that; empty where there are none.
-
-    `large_s`: seconds that the large model alone took for as many answers.
-    """
-    switches, wall_s = int(answers["n_switches"].sum()), float(answers["wall_s"].sum())
-    if not switches or not set(roles) <= costs.keys():
-        return {"handoff_ms": None, "bound": None, "bound_percent": None}
-    free_s = sum(float(answers[f"{model_of(role)}_tokens"].sum()) * costs[role] for role in roles)
-    return {
-        "handoff_ms": 1000 * (wall_s - free_s) / switches,
-        "bound": large_s / free_s,
-        "bound_percent": 100 * free_s / wall_s,
-    }
-
-
-def acceptance_length(drafts: int, accepted: int) -> float | None:
-    """Mean tokens per step of the large model: its own one, and what it accepted of the draft."""
-    return 1 + accepted / drafts if drafts else None
-
-
-def cached_percent(answers: pl.DataFrame) -> float:
-    """How much of all prompts the engines had in their prefix caches."""
-    return 100 * int(answers["cached_tokens"].sum()) / int(answers["prompt_tokens"].sum())
-
-
-def row(name: str, latency: pl.DataFrame, params: Params, pair: str) -> dict[str, Any]:
-    """One method's row; percentages 0-100."""
-    answers, large = latency.filter(method=name), latency.filter(method="large")
-    large_s, method_s = by_run(large, "wall_s"), by_run(answers, "wall_s")
-    value, sd = speedup(large_s, method_s)
-    low, high = interval(large_s, method_s, params.tables.bootstrap, params.seed)
-    by_large = by_run(answers, "large_tokens").sum(axis=1)
-    by_all = by_large + by_run(answers, "small_tokens").sum(axis=1)
-    costs = per_token(latency, params, pair)
-    return {
-        "method": name,
-        "speedup": value,
-        "speedup_sd": sd,
-        "ci_low": low,
-        "ci_high": high,
-        "large_utilization": float(100 * by_large.sum() / by_all.sum()),
-        "large_utilization_sd": float(np.std(100 * by_large / by_all, ddof=1)),
-        "tokens_per_s": float(by_all.sum() / method_s.sum()),
-        "acceptance_length": acceptance_length(
-            int(answers["drafts"].sum()), int(answers["accepted"].sum())
-        ),
-        **bound(answers, float(large_s.sum()), params.method(name).roles, costs),
-        "cached_percent": cached_percent(answers),
-        "other_load": float(answers["other_load"].to_numpy().mean()),  # cores
-        "n_problems": len(by_all),
-        "n_runs": method_s.shape[1],
-    }
-
-
-def check_methods(latency: pl.DataFrame, methods: Sequence[str], path: Path) -> None:
-    """Every method was timed: a speedup against another run's large model would say nothing."""
-    for name in methods:
-        if name not in latency["method"]:
-            raise UserError(f"{path} has no method '{name}': run the latency stage again")
+from stages.analysis.speedup import check_methods, row
+from stages.config.params import load
+from stages.runtime import command_line
+from stages.tracking import provenance
+from stages.tracking.files import read_parquet, write_csv, write_provenance
 
 
 def main() -> None:
     """Write speed.csv of one pair."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--latency", type=Path, required=True, help="latency.parquet")
     parser.add_argument("--out", type=Path, required=True, help="speed.csv")
     args = parser.parse_args()
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     params = load(args.params)
     latency = read_parquet(args.latency)
     methods = list(params.methods_of(args.pair))
@@ -145,4 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -6,62 +6,26 @@ resample problems: repeats of one problem are not independent.
 """
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from stages import cli, provenance
-from stages.availability import NOTE, available, left_out
-from stages.files import read_parquet, write_csv, write_provenance
-from stages.params import load
-
-LEFT_OUT = pl.Schema({"pair": pl.String(), "left_out": pl.String(), "reason": pl.String()})
-
-
-def interval(per_problem: NDArray[np.float64], resamples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `per_problem`, resampling problems."""
-    random = np.random.default_rng(seed)
-    picks = random.integers(len(per_problem), size=(resamples, len(per_problem)))
-    low, high = np.percentile(per_problem[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def accuracy_row(
-    scores: pl.DataFrame, answers: pl.DataFrame, resamples: int, seed: int
-) -> dict[str, Any]:
-    """The figures of one method on one benchmark, percentages 0-100."""
-    by_problem = scores.group_by("problem_id", maintain_order=True).agg(pl.col("correct").mean())
-    per_problem = by_problem["correct"].to_numpy() * 100
-    low, high = interval(per_problem, resamples, seed)
-    large, small = int(answers["large_tokens"].sum()), int(answers["small_tokens"].sum())
-    return {
-        "pass_at_1": float(per_problem.mean()),
-        "ci_low": low,
-        "ci_high": high,
-        "n_problems": len(per_problem),
-        "n_repeats": scores["repeat"].n_unique(),
-        "mean_tokens": float(answers["token_ids"].list.len().to_numpy().mean()),
-        "large_utilization": 100 * large / (large + small),
-    }
-
-
-def left_out_rows(pair: str, reasons: dict[str, str]) -> pl.DataFrame:
-    """pair, method or benchmark, and reason of each; often none."""
-    rows = [(pair, name, reason) for name, reason in reasons.items()]
-    return pl.DataFrame(rows, schema=LEFT_OUT, orient="row")
+from stages.analysis.accuracy import accuracy_row, left_out_rows
+from stages.config.params import load
+from stages.problems.availability import NOTE, available, left_out
+from stages.runtime import command_line
+from stages.tracking import provenance
+from stages.tracking.files import read_parquet, write_csv, write_provenance
 
 
 def main() -> None:
     """Write accuracy.csv and left_out.csv of one pair."""
-    parser = cli.parser(__doc__)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
     parser.add_argument("--scores", type=Path, required=True, help="scores.parquet")
     parser.add_argument("--generations", type=Path, required=True, help="folder METHOD/BENCHMARK")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     args = parser.parse_args()
-    cli.start_log(args.log)
+    command_line.start_log(args.log)
     params = load(args.params)
     scores = read_parquet(args.scores)
     rows, files = [], [args.scores]
@@ -82,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command_line.run(main)

@@ -12,10 +12,10 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 from tokenizers import Tokenizer
 
+from stages.config.params import Infer, Sampling
 from stages.engine.server import KEEP_ALIVE_S, MODEL_NAME, Engine
-from stages.errors import UserError
 from stages.methods.base import Completion, Request
-from stages.params import Infer, Sampling
+from stages.runtime.errors import UserError
 
 DRAFTS = "vllm:spec_decode_num_drafts_total"
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import httpx
 
-from stages import models
-from stages.errors import UserError
-from stages.params import Engines, Model, Pair
+from stages.config.params import Engines, Model, Pair
+from stages.engine import models
+from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stages.block import Block
+from stages.config.block import Block
 
 PromptName = Literal["plain", "steps"]
 CueChoice = Literal["none", "pair", "mined", "published", "all"]

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 import yaml
 
-from stages.cue_sets import cue_set
-from stages.files import read_provenance
-from stages.replay import read_tokenizer, replay, setting
-from stages.report import written
+from stages.analysis.cue_sets import cue_set
+from stages.analysis.replay import read_tokenizer, replay, setting
+from stages.analysis.report_page import written
+from stages.tracking.files import read_provenance
 from tests.end_to_end.conftest import Resumed, run
 
 pytestmark = pytest.mark.end_to_end

@@ -17,7 +17,7 @@ import polars as pl
 import psutil
 import pytest
 
-from stages.files import Row
+from stages.tracking.files import Row
 from tests.end_to_end.conftest import checkout, reduced, run, wait_for_lines, write_params
 from tests.end_to_end.test_pipeline import TABLES
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages.config.params import Params, load
 from stages.engine import server
 from stages.engine.server import Engine
-from stages.params import Params, load
-from stages.prepare import problem_set
+from stages.problems.prompts import problem_set
 
 
 @pytest.fixture(scope="session")

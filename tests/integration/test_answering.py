@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from tokenizers import Tokenizer
 
-from stages import answering
+from stages.config.params import Params
 from stages.engine.server import Engine
-from stages.errors import UserError
-from stages.files import Row, Shard
-from stages.params import Params
+from stages.generation import answering
+from stages.runtime.errors import UserError
+from stages.tracking.files import Row, Shard
 
 pytestmark = pytest.mark.integration
 

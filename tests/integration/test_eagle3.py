@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 import polars as pl
 import pytest
 
+from stages.analysis.speedup import acceptance_length
+from stages.config.params import Params
 from stages.engine import server
 from stages.engine.client import Client
 from stages.engine.server import Engine
 from stages.methods.base import Request
-from stages.params import Params
-from stages.speed import acceptance_length
 
 pytestmark = pytest.mark.integration
 

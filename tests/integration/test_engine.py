@@ -15,13 +15,12 @@ import httpx
 import polars as pl
 import pytest
 
-from stages import models
-from stages.engine import server
+from stages.config.params import Model, Params
+from stages.engine import models, server
 from stages.engine.client import Client, margin
 from stages.engine.server import Engine
-from stages.errors import UserError
 from stages.methods.base import Request
-from stages.params import Model, Params
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.integration
 

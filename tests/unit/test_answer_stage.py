@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from stages.answer_stage import agree, consistency, tasks
-from stages.params import DemoPair
+from stages.analysis.answer_stage import agree, consistency, tasks
+from stages.config.params import DemoPair
 
 pytestmark = pytest.mark.unit
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from stages import answering
-from stages.answering import Answering, Task
-from stages.files import Shard
+from stages.config.params import load
+from stages.generation import answering
+from stages.generation.answering import Answering, Task
 from stages.methods.base import Completion, Request
-from stages.params import load
+from stages.tracking.files import Shard
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.availability import available, left_out, note
-from stages.errors import UserError
+from stages.problems.availability import available, left_out, note
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 

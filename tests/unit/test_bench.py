@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from stages.bench import handoff, throughput
-from stages.bench.harness import Figure, in_turns, machine, peak_memory, ratios, write
-from stages.bench.table import put_between_marks, table
-from stages.errors import UserError
-from stages.files import Row
+from stages.perf import handoff, throughput
+from stages.perf.harness import Figure, in_turns, machine, peak_memory, ratios, write
+from stages.perf.table import put_between_marks, table
+from stages.runtime.errors import UserError
+from stages.tracking.files import Row
 
 pytestmark = pytest.mark.unit
 

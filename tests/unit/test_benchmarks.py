@@ -23,10 +23,10 @@ from huggingface_hub.errors import (
 )
 from pydantic import TypeAdapter
 
-from stages.benchmarks import Problem, checksum, lettered, load
-from stages.errors import UserError
-from stages.hub import UnavailableError
-from stages.params import Benchmark, Columns, DemoPair, File, Hub, Scoring
+from stages.config.params import Benchmark, Columns, DemoPair, File, Hub, Scoring
+from stages.engine.hub import UnavailableError
+from stages.problems.sources import Problem, checksum, lettered, load
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 

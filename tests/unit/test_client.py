@@ -10,11 +10,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from tokenizers import Tokenizer
 
+from stages.config.params import load
 from stages.engine.client import ACCEPTED, DRAFTS, Client
 from stages.engine.server import Engine
-from stages.errors import UserError
 from stages.methods.base import Completion, Request
-from stages.params import load
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))

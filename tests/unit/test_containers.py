@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from containers import build
-from stages import containers, host
-from stages.errors import UserError
-from stages.params import Params, load
+from stages.config.params import Params, load
+from stages.runtime import containers
+from stages.runtime.errors import UserError
+from stages.tracking import host
 
 pytestmark = pytest.mark.unit
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.cues import Corpus, effect, effects, read_corpus, segments, tokens_of
+from stages.analysis.cue_effects import Corpus, effect, effects, read_corpus, segments, tokens_of
+from stages.config.params import Cues
 from stages.methods.matching import CueMatching
-from stages.params import Cues
-from tests.cue_reference import reference
+from stages.perf.per_token_reference import reference
 
 pytestmark = pytest.mark.unit
 

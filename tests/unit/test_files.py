@@ -5,8 +5,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.errors import UserError
-from stages.files import Shard, atomic, digest_files, read_parquet, write_csv, write_parquet
+from stages.runtime.errors import UserError
+from stages.tracking.files import (
+    Shard,
+    atomic,
+    digest_files,
+    read_parquet,
+    write_csv,
+    write_parquet,
+)
 
 pytestmark = pytest.mark.unit
 

@@ -15,8 +15,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from stages.errors import UserError
-from stages.hub import HUB_ANSWERS_S, UnavailableError, check_readable, within
+from stages.engine.hub import HUB_ANSWERS_S, UnavailableError, check_readable, within
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 REVISION = "0123456789abcdef" * 2 + "01234567"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from stages.bench.dag import stage_modules
+from stages.perf.dag import stage_modules
 
 pytestmark = pytest.mark.unit
 HEAVY = ("torch", "transformers", "vllm", "datasets")

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from stages.layout import Cell, Grid, figure, latex, markdown, ranked
-from stages.tables import accuracy_grid
+from stages.analysis.paper_tables import accuracy_grid
+from stages.analysis.table_grid import Cell, Grid, figure, latex, markdown, ranked
 
 pytestmark = pytest.mark.unit
 

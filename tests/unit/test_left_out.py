@@ -6,9 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages import availability, score, summary
-from stages.errors import UserError
-from stages.params import load
+from stages.analysis import accuracy as summary
+from stages.analysis import grading as score
+from stages.config.params import load
+from stages.problems import availability
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))

@@ -8,13 +8,13 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from stages.bench.harness import alone, peak_memory
+from stages.config.params import load
 from stages.engine.client import RequestFailedError, margin
-from stages.errors import UserError
-from stages.files import Row, read_provenance
-from stages.margins import ROW_GROUP, SCHEMA, Margins, profile, tables, write
-from stages.models import tokenizer
-from stages.params import load
+from stages.engine.models import tokenizer
+from stages.generation.margins import ROW_GROUP, SCHEMA, Margins, profile, tables, write
+from stages.perf.harness import alone, peak_memory
+from stages.runtime.errors import UserError
+from stages.tracking.files import Row, read_provenance
 
 pytestmark = pytest.mark.unit
 TOKENIZER = tokenizer(load(Path("params.yaml")).pair("demo"))

@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.errors import UserError
 from stages.merge import check_complete
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 PROBLEMS = pl.DataFrame({"problem_id": range(10)})

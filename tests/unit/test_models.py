@@ -11,9 +11,9 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RevisionNotFoundError
 from pydantic import ValidationError
 
-from stages import models
-from stages.errors import UserError
-from stages.params import Model, Pair, load
+from stages.config.params import Model, Pair, load
+from stages.engine import models
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 REVISION, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40

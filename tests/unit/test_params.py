@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.errors import UserError
-from stages.params import load
+from stages.config.params import load
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 

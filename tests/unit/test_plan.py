@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import yaml
 
-from stages import jobs, plan, reckoning
-from stages.errors import UserError
-from stages.params import File, Model, load
-from stages.reckoning import Shape
+from stages.config.params import File, Model, load
+from stages.planning import estimates, jobs
+from stages.planning import overview as plan
+from stages.planning.estimates import Shape
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 
 PARAMS = load(Path("params.yaml"))
-KNOWN = reckoning.load(Path("workflow/reference/plan.yaml"))
+KNOWN = estimates.load(Path("workflow/reference/plan.yaml"))
 QWEN3_32B = KNOWN.models["Qwen/Qwen3-32B"]
 R1_SMALL = KNOWN.models["deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"]
 
@@ -59,16 +60,16 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 def test_one_answer_in_flight_takes_its_tokens_times_the_time_of_one() -> None:
-    assert reckoning.hours(3_600_000, ms_per_token=2, at_once=1, slowdown=0.1) == 2
+    assert estimates.hours(3_600_000, ms_per_token=2, at_once=1, slowdown=0.1) == 2
 
 
 def test_sixteen_in_flight_write_six_times_as_fast_where_each_slows_all_by_a_ninth() -> None:
-    one, sixteen = (reckoning.hours(1e6, 33, n, slowdown=1 / 9) for n in (1, 16))
+    one, sixteen = (estimates.hours(1e6, 33, n, slowdown=1 / 9) for n in (1, 16))
     assert one / sixteen == pytest.approx(6)
 
 
 def test_reading_takes_tokens_by_tokens_per_second() -> None:
-    assert reckoning.reading_hours(7200, tokens_per_s=1) == 2
+    assert estimates.reading_hours(7200, tokens_per_s=1) == 2
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,11 @@ def test_reading_takes_tokens_by_tokens_per_second() -> None:
 def test_answers_in_flight_are_bound_by_their_number_and_the_cache(
     concurrency: int, answers: int, room: int | None, at_once: int
 ) -> None:
-    assert reckoning.in_flight(concurrency, answers, 1000, room) == at_once
+    assert estimates.in_flight(concurrency, answers, 1000, room) == at_once
 
 
 def test_weights_are_shared_among_the_cards() -> None:
-    assert reckoning.weights_gib(32.8, bytes_each=2, gpus=2) == pytest.approx(30.55, abs=0.01)
+    assert estimates.weights_gib(32.8, bytes_each=2, gpus=2) == pytest.approx(30.55, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -97,23 +98,23 @@ def test_weights_are_shared_among_the_cards() -> None:
 def test_a_tokens_keys_and_values_take_a_cards_share_of_the_heads_at_least_one(
     shape: Shape, gpus: int, size: int
 ) -> None:
-    assert reckoning.kv_bytes(shape, bytes_each=2, gpus=gpus) == size
+    assert estimates.kv_bytes(shape, bytes_each=2, gpus=gpus) == size
 
 
 def test_the_cache_holds_what_is_free_by_the_size_of_a_token() -> None:
-    assert reckoning.kv_tokens(free_gib=1, bytes_per_token=262_144) == 4096
-    assert reckoning.kv_tokens(free_gib=-1, bytes_per_token=262_144) == 0
+    assert estimates.kv_tokens(free_gib=1, bytes_per_token=262_144) == 4096
+    assert estimates.kv_tokens(free_gib=-1, bytes_per_token=262_144) == 0
 
 
 def test_the_room_of_an_engine_is_its_share_less_weights_and_overhead() -> None:
     served = Model(model="Qwen/Qwen3-32B", gpus=2)
     free = 0.8 * 80 - 30.55 - KNOWN.node.overhead_gib
-    room = reckoning.engine_room(served, KNOWN, bytes_each=2, memory=0.8)
+    room = estimates.engine_room(served, KNOWN, bytes_each=2, memory=0.8)
     assert room == pytest.approx(free * 2**30 / 131_072, rel=1e-3)
 
 
 def test_nothing_is_said_of_the_room_of_a_model_that_is_not_known() -> None:
-    assert reckoning.engine_room(Model(model="own/model", gpus=1), KNOWN, 2, 0.8) is None
+    assert estimates.engine_room(Model(model="own/model", gpus=1), KNOWN, 2, 0.8) is None
 
 
 def test_models_of_the_repository_take_no_disk_and_those_of_the_hub_once(tmp_path: Path) -> None:

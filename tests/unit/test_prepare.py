@@ -10,13 +10,12 @@ import pytest
 from transformers import AutoTokenizer
 
 from demo_pair import task
-from stages import benchmarks, models
-from stages.errors import UserError
-from stages.files import digest
-from stages.hub import UnavailableError
+from stages.config.params import AsReleased, DemoPair, Family, Model, Pair, Params, Scoring, load
+from stages.engine import models
+from stages.engine.hub import UnavailableError
 from stages.methods.base import PromptName
-from stages.params import AsReleased, DemoPair, Family, Model, Pair, Params, Scoring, load
-from stages.prepare import (
+from stages.problems import sources
+from stages.problems.prompts import (
     chat_tokenizer,
     check_draft,
     check_lengths,
@@ -27,6 +26,8 @@ from stages.prepare import (
     render,
     template,
 )
+from stages.runtime.errors import UserError
+from stages.tracking.files import digest
 
 pytestmark = pytest.mark.unit
 REVISION, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
@@ -175,14 +176,14 @@ def test_a_model_without_a_chat_template_is_named(pair: Pair, tmp_path: Path) ->
 
 def gated(monkeypatch: pytest.MonkeyPatch, benchmark: str) -> None:
     """`benchmark` may not be read; the others are loaded as ever."""
-    load_others = benchmarks.load
+    load_others = sources.load
 
     def refuse(name: str, *rest: object) -> object:
         if name == benchmark:
             raise UnavailableError("Owner/set is gated")
         return load_others(name, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(benchmarks, "load", refuse)
+    monkeypatch.setattr(sources, "load", refuse)
 
 
 def test_a_gated_benchmark_is_left_out_with_its_reason_and_the_others_go_on(

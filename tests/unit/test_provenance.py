@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 import yaml
 
-from stages import host, provenance, tables
+from stages.analysis import paper_tables as tables
+from stages.config.params import Model, load
 from stages.engine.server import EngineSpec
-from stages.errors import UserError
-from stages.files import Row, read_provenance, write_csv, write_parquet, write_provenance
-from stages.params import Model, load
+from stages.runtime.errors import UserError
+from stages.tracking import host, provenance
+from stages.tracking.files import Row, read_provenance, write_csv, write_parquet, write_provenance
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))

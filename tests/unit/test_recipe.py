@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from stages import recipe
-from stages.errors import UserError
-from stages.params import Model, load
+from stages.config.params import Model, load
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))

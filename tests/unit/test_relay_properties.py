@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stages.analysis.cue_sets import CueSet
+from stages.analysis.replay import Counts, TraceEngine, read_tokenizer, replay, setting
 from stages.methods.base import THINK_END, Answer, Completion, Request, Setting
 from stages.methods.matching import SENTENCE_ENDS, CueMatching, starts_word
 from stages.methods.relay import Relay
-from stages.replay import Counts, CueSet, TraceEngine, read_tokenizer, replay, setting
 
 pytestmark = pytest.mark.unit
 # The same examples every time, however busy the machine is.

@@ -11,16 +11,12 @@ import polars as pl
 import pytest
 import yaml
 
-from stages import trace_files
-from stages.errors import UserError
-from stages.methods.base import THINK_END, Answer, Completion, Segment
-from stages.methods.relay import Relay
-from stages.replay import (
+from stages.analysis import trace_files
+from stages.analysis.cue_sets import CueSet, cue_set
+from stages.analysis.replay import (
     Counts,
-    CueSet,
     Speeds,
     count,
-    cue_set,
     in_words,
     predicted_speedup,
     read_speeds,
@@ -28,6 +24,9 @@ from stages.replay import (
     replay,
     setting,
 )
+from stages.methods.base import THINK_END, Answer, Completion, Segment
+from stages.methods.relay import Relay
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages import report
-from stages.files import Row, read_provenance, write_provenance
-from stages.summary import left_out_rows
+from stages.analysis import report_page as report
+from stages.analysis.accuracy import left_out_rows
+from stages.tracking.files import Row, read_provenance, write_provenance
 
 pytestmark = pytest.mark.unit
 REASON = "Owner/set is gated: accept its terms"

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 import yaml
 
-from stages.errors import UserError
+from stages.analysis.grading import is_correct, last_boxed, score
 from stages.merge import check_complete
-from stages.score import is_correct, last_boxed, score
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 

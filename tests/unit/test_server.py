@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.config.params import Model, load
 from stages.engine import server
-from stages.errors import UserError
-from stages.params import Model, load
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 

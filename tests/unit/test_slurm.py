@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from snakemake_executor_plugin_slurm.partitions import Partition, read_partition_file
 
-from stages.errors import UserError
-from stages.slurm import PROFILE, Request, ask, one_line, request_of
+from stages.runtime.errors import UserError
+from stages.runtime.slurm import PROFILE, Request, ask, one_line, request_of
 from tests.end_to_end.conftest import ROOT
 
 pytestmark = pytest.mark.unit

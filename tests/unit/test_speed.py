@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.errors import UserError
-from stages.latency import turns
-from stages.speed import acceptance_length, bound, check_methods, interval, speedup
+from stages.analysis.speedup import acceptance_length, bound, check_methods, interval, speedup
+from stages.generation.latency import turns
+from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 

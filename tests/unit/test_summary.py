@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 import yaml
 
-from stages.summary import accuracy_row, interval
-from stages.tables import REFERENCE, accuracy, of_pairs, speed
+from stages.analysis.accuracy import accuracy_row, interval
+from stages.analysis.paper_tables import REFERENCE, accuracy, of_pairs, speed
 
 pytestmark = pytest.mark.unit
 

@@ -17,7 +17,7 @@ rule measure:
     message:
         "Benchmark: {wildcards.benchmark}"
     shell:
-        "python -m stages.bench.{wildcards.benchmark} --log {log} --out {output}"
+        "python -m stages.perf.{wildcards.benchmark} --log {log} --out {output}"
 
 
 rule bench:
@@ -36,4 +36,4 @@ rule bench:
     message:
         "Table of the benchmarks"
     shell:
-        "python -m stages.bench.table --log {log} --results {input} --out {output} --readme {params.readme}"
+        "python -m stages.perf.table --log {log} --results {input} --out {output} --readme {params.readme}"

@@ -1,0 +1,1 @@
+"""Grade answers, mine cues, and work out tables and figures."""

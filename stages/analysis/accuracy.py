@@ -1,0 +1,47 @@
+"""One pair's rows of accuracy.csv (Pass@1 with bootstrap intervals, tokens, utilization) and of
+left_out.csv (methods and benchmarks that the run went without).
+
+Pass@1 is the mean over problems of the mean over repeats, in percent (paper Table 2). Intervals
+resample problems: repeats of one problem are not independent.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+LEFT_OUT = pl.Schema({"pair": pl.String(), "left_out": pl.String(), "reason": pl.String()})
+
+
+def interval(per_problem: NDArray[np.float64], resamples: int, seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the mean of `per_problem`, resampling problems."""
+    random = np.random.default_rng(seed)
+    picks = random.integers(len(per_problem), size=(resamples, len(per_problem)))
+    low, high = np.percentile(per_problem[picks].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def accuracy_row(
+    scores: pl.DataFrame, answers: pl.DataFrame, resamples: int, seed: int
+) -> dict[str, Any]:
+    """The figures of one method on one benchmark, percentages 0-100."""
+    by_problem = scores.group_by("problem_id", maintain_order=True).agg(pl.col("correct").mean())
+    per_problem = by_problem["correct"].to_numpy() * 100
+    low, high = interval(per_problem, resamples, seed)
+    large, small = int(answers["large_tokens"].sum()), int(answers["small_tokens"].sum())
+    return {
+        "pass_at_1": float(per_problem.mean()),
+        "ci_low": low,
+        "ci_high": high,
+        "n_problems": len(per_problem),
+        "n_repeats": scores["repeat"].n_unique(),
+        "mean_tokens": float(answers["token_ids"].list.len().to_numpy().mean()),
+        "large_utilization": 100 * large / (large + small),
+    }
+
+
+def left_out_rows(pair: str, reasons: dict[str, str]) -> pl.DataFrame:
+    """pair, method or benchmark, and reason of each; often none."""
+    rows = [(pair, name, reason) for name, reason in reasons.items()]
+    return pl.DataFrame(rows, schema=LEFT_OUT, orient="row")

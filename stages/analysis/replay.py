@@ -1,0 +1,218 @@
+"""What the relay would do on traces that a large model wrote alone; no engine is needed.
+
+Each trace is cut where the relay's own rules hand over; the answer stage is the small model's.
+That gives the large model's utilization, hand-offs and segment lengths, and, from two speeds and
+the cost of a hand-off, a predicted speedup: time of the large model alone / (time of both models
+for their tokens + time of the hand-offs).
+"""
+
+import math
+import statistics
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from operator import itemgetter
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from stages.analysis.cue_sets import CueSet
+from stages.analysis.trace_files import Trace
+from stages.methods.base import Answer, Completion, Request, Setting
+from stages.methods.relay import Relay
+from stages.runtime.errors import UserError
+from stages.tracking.files import Row
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Tokens per second of each model, and milliseconds per hand-off."""
+
+    large_tps: float
+    small_tps: float
+    handoff_ms: float
+
+
+class TraceEngine:
+    """Answers a request by what the trace says next, up to the stop string that completes first.
+
+    The text is a server's: detokenized token by token, a character is there with its last byte.
+    """
+
+    def __init__(self, ids: Sequence[int], tokenizer: Tokenizer) -> None:
+        stream = DecodeStream(skip_special_tokens=False)
+        pieces = [stream.step(tokenizer, token) or "" for token in ids]
+        special = {i for i, a in tokenizer.get_added_tokens_decoder().items() if a.special}
+        self.ids = list(ids)
+        self.text = "".join(pieces)
+        self.ends = list(accumulate(map(len, pieces)))  # [tokens]: characters up to each one's end
+        self.ended = self.ids[-1] in special if ids else False  # else it was cut off
+        self.found: dict[str, int] = {}  # where each stop string was seen next
+
+    def complete(self, request: Request) -> Completion:
+        """Continue from the token that follows the request's."""
+        first = len(request.prompt_ids)
+        begin = self.ends[first - 1] if first else 0
+        stops = [(self._next(stop, begin) + len(stop), stop) for stop in request.stop]
+        end, stop = min(stops, key=itemgetter(0), default=(len(self.text) + 1, ""))
+        if end > len(self.text):
+            reason: Literal["stop", "length"] = "stop" if self.ended else "length"
+            return Completion(self.ids[first:], self.text[begin:], reason)
+        last = bisect_left(self.ends, end)
+        return Completion(self.ids[first : last + 1], self.text[begin:end], "stop", stop)
+
+    def _next(self, stop: str, begin: int) -> int:
+        """Where `stop` is first found from `begin` on, the text's end if nowhere."""
+        if self.found.get(stop, -1) < begin:
+            position = self.text.find(stop, begin)
+            self.found[stop] = len(self.text) if position < 0 else position
+        return self.found[stop]
+
+
+def setting(tokenizer: Tokenizer, cues: CueSet, min_tokens: int) -> Setting:
+    """What the relay is to know of every trace; the budget is each one's own length."""
+    return Setting(
+        prompt_ids=[],
+        budget=0,
+        decode=lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False),
+        encode=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
+        cues=cues.cues,
+        cue_matching=cues.matching,
+        min_tokens=min_tokens,
+    )
+
+
+def replay(ids: Sequence[int], tokenizer: Tokenizer, rules: Setting) -> Answer:
+    """The answer that the relay makes of a trace's tokens.
+
+    They all come back, less an end of text inside the reasoning; the relay adds the end tag to a
+    reasoning that has none.
+    """
+    engine = TraceEngine(ids, tokenizer)
+    machine = Relay(replace(rules, budget=len(ids)), large="large", small="small")
+    while (request := machine.next_request()) and len(request.prompt_ids) < len(ids):
+        machine.feed(engine.complete(request), wall_s=0.0)
+    return machine.answer
+
+
+@dataclass
+class Counts:
+    """All that is kept of the traces.
+
+    By model: `tokens`, those of the `reasoning`, its `segments`. `shares`: L's percentage of each
+    trace, by problem.
+    """
+
+    traces: int = 0
+    switches: int = 0
+    tokens: Counter[str] = field(default_factory=Counter)
+    reasoning: Counter[str] = field(default_factory=Counter)
+    segments: Counter[str] = field(default_factory=Counter)
+    shares: defaultdict[str | int, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, problem: str | int, answer: Answer) -> None:
+        """Count one replayed trace; `problem`: whose it is."""
+        self.traces += 1
+        self.switches += answer.n_switches
+        large, small = answer.tokens_by("large"), answer.tokens_by("small")
+        self.tokens.update(large=large, small=small)
+        self.shares[problem].append(100 * large / (large + small))
+        for segment in answer.segments:
+            if segment.stage == "reasoning":
+                self.reasoning[segment.model] += segment.n_tokens
+                self.segments[segment.model] += 1
+
+    def figures(self) -> Row:
+        """The report: utilization in percent; segment lengths in tokens, of the reasoning alone."""
+        by_problem = [statistics.fmean(shares) for shares in self.shares.values()]
+        total = self.tokens.total()
+        return {
+            "n_traces": self.traces,
+            "n_problems": len(by_problem),
+            "large_tokens": self.tokens["large"],
+            "small_tokens": self.tokens["small"],
+            "answer_tokens": total - self.reasoning.total(),
+            "large_utilization": statistics.fmean(by_problem),
+            "large_utilization_sd": statistics.stdev(by_problem) if len(by_problem) > 1 else None,
+            "handoffs": self.switches,
+            "handoffs_per_1000_tokens": 1000 * self.switches / total,
+            "large_segment_tokens": self._segment_tokens("large"),
+            "small_segment_tokens": self._segment_tokens("small"),
+        }
+
+    def _segment_tokens(self, model: str) -> float | None:
+        """Mean length of a model's segments."""
+        n = self.segments[model]
+        return self.reasoning[model] / n if n else None
+
+
+def count(traces: Iterable[Trace], tokenizer: Tokenizer, rules: Setting) -> Counts:
+    """Replay `traces`, one after the other."""
+    counts = Counts()
+    for trace in traces:
+        answer = replay(trace.ids, tokenizer, rules)
+        if not any(segment.n_tokens for segment in answer.segments):
+            raise UserError(f"{trace.where}: an empty trace; remove it")
+        counts.add(trace.problem, answer)
+    return counts
+
+
+def predicted_speedup(figures: Row, speeds: Speeds) -> float:
+    """Over the large model alone, writing as many tokens."""
+    large, small = int(figures["large_tokens"]), int(figures["small_tokens"])
+    handoffs_s = int(figures["handoffs"]) * speeds.handoff_ms / 1000
+    relay_s = large / speeds.large_tps + small / speeds.small_tps + handoffs_s
+    return (large + small) / speeds.large_tps / relay_s
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A model folder's tokenizer, or the file itself."""
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; --tokenizer is a model's folder or tokenizer.json")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{file}: not a tokenizer.json ({error})") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def read_speeds(
+    large_tps: float | None, small_tps: float | None, handoff_ms: float | None
+) -> Speeds | None:
+    """What was given of the three; None without any."""
+    if large_tps is None and small_tps is None and handoff_ms is None:
+        return None
+    if large_tps is None or small_tps is None or handoff_ms is None:
+        raise UserError("--large-tps, --small-tps and --handoff-ms belong together: give all three")
+    if not (0 < large_tps < math.inf and 0 < small_tps < math.inf and 0 <= handoff_ms < math.inf):
+        raise UserError("--large-tps and --small-tps must be above 0, --handoff-ms 0 or more")
+    return Speeds(large_tps, small_tps, handoff_ms)
+
+
+def in_words(figures: Row) -> str:
+    """The report for people."""
+    total = figures["large_tokens"] + figures["small_tokens"]
+    lines = [
+        f"{figures['n_traces']} traces of {figures['n_problems']} problems, {total} tokens",
+        f"large-model utilization  {shown(figures['large_utilization'], 2)} %"
+        f" (mean over problems; SD {shown(figures['large_utilization_sd'], 2)})",
+        f"hand-offs                {shown(figures['handoffs_per_1000_tokens'])} per 1,000 tokens",
+        f"segments, mean length    {shown(figures['large_segment_tokens'])} tokens by the large"
+        f" model, {shown(figures['small_segment_tokens'])} by the small one",
+        f"answer stage             {figures['answer_tokens']} tokens, by the small model",
+    ]
+    if "predicted_speedup" in figures:
+        lines.append(f"predicted speedup        {shown(figures['predicted_speedup'], 2)}")
+    return "\n".join(lines)
+
+
+def shown(value: float | None, decimals: int = 1) -> str:
+    """A figure as printed."""
+    return "-" if value is None else f"{value:.{decimals}f}"

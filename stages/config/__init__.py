@@ -1,0 +1,1 @@
+"""params.yaml as one model, and what follows from it."""

@@ -1,0 +1,68 @@
+"""Where a pair's models lie: in a folder, or on the hub at the pinned revision."""
+
+from pathlib import Path
+
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from tokenizers import Tokenizer
+
+from stages.config.params import Model, Pair
+from stages.engine.hub import UnavailableError, check_readable, one_line
+from stages.runtime.errors import UserError
+from stages.tracking.files import digest_files
+
+INSTEAD = "give a model folder"
+
+
+def check_folders(where: str, served: Model) -> None:
+    """What is not on the hub is there; `where` names it."""
+    for folder in served.folders:
+        if not (folder / "config.json").is_file():
+            raise UserError(
+                f"{where}: no model in {folder} (no config.json); "
+                "a model on the hub needs a revision"
+            )
+
+
+def model_file(served: Model, file: str) -> Path:
+    """A file of the model itself."""
+    return find(served.model, served.revision, file)
+
+
+def find(name: str, revision: str | None, file: str) -> Path:
+    """A file of a model or a draft head: the folder's own, or fetched from the hub once."""
+    if revision is None:
+        return Path(name) / file
+    cached = try_to_load_from_cache(name, file, revision=revision)
+    return Path(cached) if isinstance(cached, str) else fetch(name, revision, file)
+
+
+def fetch(name: str, revision: str, file: str) -> Path:
+    """A file from the hub, into its cache; one line for whatever is in the way."""
+    where = f"{name} at {revision}"
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(
+            f"{where}: {file} is not in the cache and HF_HUB_OFFLINE is set; bring a filled cache, "
+            f"or {INSTEAD}"
+        )
+    try:
+        check_readable("model", name, revision, INSTEAD)
+        return Path(hf_hub_download(name, file, revision=revision))
+    except UserError:
+        raise
+    except UnavailableError as error:
+        raise UserError(str(error)) from error
+    except Exception as error:  # no such file, a broken connection, a full disk: of many types
+        raise UserError(f"{where}: cannot fetch {file} ({one_line(error)})") from error
+
+
+def tokenizer(pair: Pair) -> Tokenizer:
+    """The pair's: the large model's, whose vocabulary all its engines have."""
+    return Tokenizer.from_file(str(model_file(pair.engines["large"], "tokenizer.json")))
+
+
+def identity(served: Model) -> list[str]:
+    """What tells one version of a model from another: its revision, or its folder's contents."""
+    return [
+        f"{name} at {revision}" if revision else digest_files(Path(name))
+        for name, revision in served.parts
+    ]

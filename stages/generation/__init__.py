@@ -1,0 +1,1 @@
+"""Ask engines for answers, margins and times, and keep each one once it is finished."""

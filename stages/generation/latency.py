@@ -1,0 +1,128 @@
+"""How long answers take: one request at a time, all methods on the same engines (paper Table 3).
+
+Every problem is asked `runs` times. Methods take turns problem by problem, each run in another
+order, so that a slow minute hits all alike. A short request per engine comes first and is not
+counted. What other work used of the machine meanwhile is recorded with every answer.
+"""
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TypeVar
+
+import polars as pl
+import psutil
+
+from stages.engine.client import Client, RequestFailedError
+from stages.generation import answering
+from stages.generation import answers as infer
+from stages.generation.answering import Answering, Task
+from stages.methods.base import Request
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
+from stages.runtime.progress import Progress
+from stages.tracking.files import Row, Shard, read_parquet
+
+log = logging.getLogger(__name__)
+Item = TypeVar("Item")
+WARM_UP_TOKENS = 8
+IDLE = 0.1  # of all cores: a machine whose other work uses no more counts as idle
+SCHEMA = pl.Schema(
+    {
+        "method": pl.String(),
+        **infer.SCHEMA,
+        "drafts": pl.Int64(),
+        "accepted": pl.Int64(),
+        "other_load": pl.Float64(),
+    }
+)
+
+
+def turns(
+    methods: Sequence[str], problems: Sequence[Item], runs: int
+) -> Iterator[tuple[int, Item, str]]:
+    """(run, problem, method) in the order of asking: the first method is another each time."""
+    for turn, (run, problem) in enumerate(itertools.product(range(runs), problems)):
+        first = turn % len(methods)
+        for method in [*methods[first:], *methods[:first]]:
+            yield run, problem, method
+
+
+async def measure(
+    asking: Mapping[str, Answering], problems: pl.DataFrame, runs: int, shard: Shard
+) -> list[Row]:
+    """One row per method, problem and run; those in `shard` are not asked for again."""
+    have = {(row["method"], row["problem_id"], row["repeat"]) for row in shard.rows}
+    any_method = next(iter(asking.values()))
+    rows = problems.iter_rows(named=True)
+    order = list(turns(list(asking), list(rows), runs))
+    async with answering.connected(any_method.engines, any_method.pair, any_method.params) as all_:
+        await warm_up(all_, order[0][1]["prompt_ids"])
+        with Progress("latency", len(order), done=len(have)) as progress:
+            for run, problem, method in order:
+                if (method, problem["problem_id"], run) in have:
+                    continue
+                prompt_ids = problem[asking[method].method.prompt_column]
+                task = Task(problem["problem_id"], run, prompt_ids)
+                row = await timed(asking[method], task, all_)
+                shard.append({"method": method, **row})
+                progress.step(len(row["token_ids"]))
+    return shard.rows
+
+
+async def timed(asking: Answering, task: Task, clients: Mapping[str, Client]) -> Row:
+    """One answer, with what its engines drafted, and others used, meanwhile."""
+    used = [clients[role] for role in asking.method.roles]
+    drafted = [await client.speculation() for client in used]
+    others = others_cpu_s()
+    try:
+        row = await asking.answer(task, clients)
+    except RequestFailedError as error:
+        what = f"problem {task.problem_id}, run {task.repeat}"
+        raise UserError(f"latency: {what}: {error}; run again to go on") from error
+    others = others_cpu_s() - others
+    after = [await client.speculation() for client in used]
+    drafts, accepted = (
+        sum(b[i] - a[i] for a, b in zip(drafted, after, strict=True)) for i in range(2)
+    )
+    load = max(0.0, others / row["wall_s"])
+    return {**row, "drafts": drafts, "accepted": accepted, "other_load": load}
+
+
+def others_cpu_s() -> float:
+    """CPU seconds so far of all that is not this process and its engines; a host's steal too."""
+    total = psutil.cpu_times()
+    busy = total.user + total.nice + total.system + total.irq + total.softirq + total.steal
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return float(busy - sum(time.user + time.system for time in times))
+
+
+async def warm_up(clients: Mapping[str, Client], prompt_ids: list[int]) -> None:
+    """A short request to each engine: its first one is slower than all others."""
+    for role, client in clients.items():
+        await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
+
+
+def first_problems(file: Path, n: int) -> pl.DataFrame:
+    """The first `n` of a problem set, as the paper took problems 1-5 of AIME 2025-I."""
+    problems = read_parquet(file)
+    if len(problems) < n:
+        raise UserError(
+            f"latency.n_problems is {n}, but {file.stem} has {len(problems)} problems: "
+            "raise its n_problems, or lower latency.n_problems"
+        )
+    return problems.head(n)
+
+
+def note_load(rows: Sequence[Row]) -> None:
+    """Say so where the machine had other work: ratios hold better than seconds then."""
+    load, cores = fmean(row["other_load"] for row in rows), psutil.cpu_count() or 1
+    log.info("other work used %.2f of %d cores on average", load, cores)
+    if load > IDLE * cores:
+        command_line.warn(
+            f"latency: other work used {load:.1f} of {cores} cores meanwhile: on an idle machine "
+            "the speedups are less noisy, and may be others"
+        )

@@ -1,0 +1,156 @@
+"""The small model reads each trace once: per token, p(top-1) - p(top-2) (paper section 3.1).
+
+Traces are read, asked about and written in their order, a few at once: memory does not grow with
+their number.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from stages.analysis.trace_files import BATCH_ROWS, BUFFER_BYTES
+from stages.config.params import Pair, Params
+from stages.engine import models
+from stages.engine.client import Client, RequestFailedError
+from stages.engine.server import Engine
+from stages.runtime.errors import UserError
+from stages.runtime.progress import Progress
+from stages.tracking import provenance
+from stages.tracking.files import Row, atomic
+
+Margins = list[float | None]
+SCHEMA = pl.Schema(
+    {
+        "problem_id": pl.Int64,
+        "repeat": pl.Int64,
+        "position": pl.Int64,
+        "token_id": pl.Int32,
+        "token": pl.String,
+        "margin": pl.Float64,
+        "stage": pl.String,
+    }
+)
+READ = ("problem_id", "repeat", "prompt_ids", "token_ids", "reasoning_tokens")
+ROW_GROUP = 100_000  # tokens, at least: whole traces
+
+
+class Reader(Protocol):
+    """Who reads a trace."""
+
+    async def margins(self, token_ids: list[int]) -> Margins:
+        """Per token p(top-1) - p(top-2); None for the first."""
+
+
+def traces_in(path: Path) -> Iterator[Row]:
+    """The traces in their order."""
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(READ)):
+            yield from batch.to_pylist()
+
+
+def read_ids(trace: Row) -> list[int]:
+    """What the small model reads of a trace: the prompt and the reasoning."""
+    ids: list[int] = trace["prompt_ids"] + trace["token_ids"][: trace["reasoning_tokens"]]
+    return ids
+
+
+async def ask(reader: Reader, trace: Row) -> Margins:
+    """The margins of one trace; UserError names the one that got none."""
+    try:
+        return await reader.margins(read_ids(trace))
+    except RequestFailedError as error:
+        where = f"problem {trace['problem_id']}, repeat {trace['repeat']}"
+        raise UserError(f"margins: {where}: {error}; run again") from error
+
+
+async def profile(
+    traces: Iterable[Row], reader: Reader, at_once: int
+) -> AsyncIterator[tuple[Row, Margins]]:
+    """Each trace and its margins, in the traces' order; `at_once`: requests under way."""
+    asked: deque[tuple[Row, asyncio.Task[Margins]]] = deque()
+    try:
+        for trace in traces:
+            asked.append((trace, asyncio.create_task(ask(reader, trace))))
+            if len(asked) == at_once:
+                first, answer = asked.popleft()
+                yield first, await answer
+        while asked:
+            first, answer = asked.popleft()
+            yield first, await answer
+    finally:
+        for _, answer in asked:
+            answer.cancel()
+        await asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
+
+
+def rows(trace: Row, margins: Margins, piece: Callable[[int], str]) -> pl.DataFrame:
+    """A row per token of a trace; position 0 is the prompt's first, which nothing predicts."""
+    ids, n_prompt = read_ids(trace), len(trace["prompt_ids"])
+    return pl.DataFrame(
+        {
+            "problem_id": trace["problem_id"],
+            "repeat": trace["repeat"],
+            "position": range(len(ids)),
+            "token_id": ids,
+            "token": [piece(i) for i in ids],
+            "margin": margins,
+            "stage": ["prompt"] * n_prompt + ["reasoning"] * (len(ids) - n_prompt),
+        },
+        schema=SCHEMA,
+    )
+
+
+async def tables(
+    path: Path, reader: Reader, at_once: int, tokenizer: Tokenizer
+) -> AsyncIterator[pl.DataFrame]:
+    """The rows of each trace in `path`."""
+
+    @cache
+    def piece(token_id: int) -> str:
+        return tokenizer.decode([token_id], skip_special_tokens=False)
+
+    with Progress("margins", pq.read_metadata(path).num_rows) as progress:
+        async for trace, margins in profile(traces_in(path), reader, at_once):
+            progress.step(len(margins))
+            yield rows(trace, margins, piece)
+
+
+async def write(path: Path, parts: AsyncIterator[pl.DataFrame], origin: Row) -> None:
+    """Write `parts` to `path` as they come, atomically; whole parts make a row group."""
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, arrow(SCHEMA.to_frame()).schema, compression="zstd") as file,
+    ):
+        waiting: list[pl.DataFrame] = []
+        async for part in parts:
+            waiting.append(part)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                file.write_table(arrow(pl.concat(waiting)))
+                waiting.clear()
+        if waiting:
+            file.write_table(arrow(pl.concat(waiting)))
+        file.add_key_value_metadata({"provenance": json.dumps(provenance.finished(origin))})
+
+
+def arrow(frame: pl.DataFrame) -> pa.Table:
+    """The frame for pyarrow, in types that every reader of Parquet knows."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+async def read_all(
+    traces: Path, engine: Engine, params: Params, pair: Pair, out: Path, origin: Row
+) -> None:
+    """Write the margins of all traces in `traces` to `out`."""
+    async with Client(engine, pair.sampling, params.infer) as client:
+        # Twice as many as the engine takes at once: it never waits for the next.
+        parts = tables(traces, client, 2 * params.infer.concurrency, models.tokenizer(pair))
+        await write(out, parts, origin)

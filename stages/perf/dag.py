@@ -1,0 +1,159 @@
+"""The DAG: what it takes to find nothing to do, to plan, to import a stage, to start engines."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import yaml
+
+from stages.config.params import load
+from stages.engine import server
+from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+REPEATS = 3
+STARTS = 2  # half a minute each
+PAPER = ["qwen3", "r1"]
+ROLES = ("large", "small")
+PLAN = ("snakemake", "--cores", "2", "--dry-run", "--quiet")
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a command of this environment prints in `folder`; it has to end well."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+        "DVC_NO_ANALYTICS": "1",
+    }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python keeps what it compiled
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise UserError(f"{' '.join(command)}: {(result.stderr or result.stdout)[-300:].strip()}")
+    return result.stdout + result.stderr
+
+
+def checkout(folder: Path) -> Path:
+    """The working tree's files, in a repository of their own, without results."""
+    for name in run(ROOT, "git", "ls-files", "-z").split("\0"):
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    run(folder, "git", "init", "--quiet")
+    return folder
+
+
+def change(folder: Path, **blocks: object) -> None:
+    """Other values for top-level blocks of params.yaml."""
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(params | blocks, sort_keys=False))
+
+
+def pretend_finished(folder: Path) -> None:
+    """Every output of every DVC stage is there, with no matter what inside, and recorded."""
+    listed = run(folder, "python", "-c", "from dvc.repo import Repo; print(*Repo().index.outs)")
+    for out in map(Path, listed.split()):
+        file = folder / (out if out.suffix else out / "content.txt")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{out}\n")
+    run(folder, "dvc", "commit", "--force")
+
+
+def nothing_to_do(folder: Path) -> None:
+    """`dvc repro` where all is up to date."""
+    if "up to date" not in run(folder, "dvc", "repro"):
+        raise UserError(f"dvc repro found something to do in {folder}; nothing can be said")
+
+
+def stage_modules() -> list[str]:
+    """The modules that rules run."""
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    return sorted(set(re.findall(r"python -m (stages\.\w+) ", rules)))
+
+
+def imported(module: str) -> float:
+    """Seconds until a stage's module is imported, the interpreter's start included."""
+    return seconds(lambda: run(ROOT, "python", "-c", f"import {module}"))
+
+
+def started(log_dir: Path, *groups: tuple[str, ...]) -> float:
+    """Seconds until the bundled pair's engines are ready, one group of them after another."""
+    params = load(ROOT / "params.yaml")
+    took = 0.0
+    for roles in groups:
+        specs = server.specs(params.pair("demo"), params.engines, roles, concurrency=1)
+        begun = time.perf_counter()
+        with server.running(specs, params.engines, log_dir):
+            took += time.perf_counter() - begun
+    return took
+
+
+def commands(folder: Path) -> list[Figure]:
+    """DVC with nothing to do, Snakemake's plans."""
+    finished, demo, paper = (checkout(folder / name) for name in ("finished", "demo", "paper"))
+    pretend_finished(finished)
+    change(paper, run=PAPER)
+    sides = {
+        "repro": lambda: seconds(partial(nothing_to_do, finished)),
+        "demo": lambda: seconds(lambda: run(demo, *PLAN)),
+        "paper": lambda: seconds(lambda: run(paper, *PLAN)),
+    }
+    found = in_turns(sides, REPEATS)
+    return [
+        Figure("dvc repro, nothing to do", "s", found["repro"]),
+        Figure("snakemake -n, demo", "s", found["demo"]),
+        Figure("snakemake -n, both pairs of the paper", "s", found["paper"]),
+    ]
+
+
+def imports() -> list[Figure]:
+    """What every job pays before it begins: the usual stage, and the slowest."""
+    found = in_turns({name: partial(imported, name) for name in stage_modules()}, REPEATS)
+    by_time = sorted(found, key=lambda name: median(found[name]))
+    middle, slowest = by_time[len(by_time) // 2], by_time[-1]
+    return [
+        Figure(f"import of a stage, the median of {len(found)} ({middle})", "s", found[middle]),
+        Figure(f"import of the slowest stage ({slowest})", "s", found[slowest]),
+    ]
+
+
+def starts(folder: Path) -> list[Figure]:
+    """Engines side by side against one after another."""
+    sides = {
+        "together": partial(started, folder, ROLES),
+        "in turn": partial(started, folder, *((role,) for role in ROLES)),
+    }
+    found = in_turns(sides, STARTS)
+    return [
+        Figure("two engines ready, started side by side", "s", found["together"]),
+        Figure(
+            "one after the other against side by side",
+            "×",  # noqa: RUF001
+            ratios(found["in turn"], found["together"]),
+        ),
+    ]
+
+
+def main() -> None:
+    """Measure, and write the figures."""
+    args = arguments(__doc__)
+    origin = machine()
+    with TemporaryDirectory() as folder:
+        path = Path(folder)
+        write(args.out, "The DAG", [*commands(path), *imports(), *starts(path / "logs")], origin)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

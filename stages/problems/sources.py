@@ -1,0 +1,225 @@
+"""Problem sets from three sources in one form: the bundled task, the model hub, a local file."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from string import ascii_uppercase
+from typing import Any
+
+import polars as pl
+from huggingface_hub import constants
+
+from demo_pair import task
+from stages.config.params import Benchmark, DemoPair, File, Given, Hub
+from stages.engine.hub import check_readable, one_line, unreachable
+from stages.runtime.errors import UserError
+from stages.tracking.files import Row
+
+log = logging.getLogger(__name__)
+INSTEAD = "give the problems as a local file (source: file)"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem as its source has it; with `choices`, `answer` is the letter of the right one."""
+
+    problem_id: int
+    text: str
+    answer: str
+    choices: tuple[str, ...] = ()
+
+
+def load(
+    name: str, benchmark: Benchmark, seed: int, shuffle: bool = True
+) -> tuple[pl.DataFrame, Row]:
+    """problem_id, problem (with its options) and gold of a set, and where they come from."""
+    if isinstance(benchmark, DemoPair):
+        problems = from_demo_pair(name, benchmark.n_problems, seed)
+        origin = {**benchmark.model_dump(), "sha256": checksum(problems)}
+        return table(problems, shuffle=False, seed=seed), origin
+    where = benchmark.path if isinstance(benchmark, File) else f"{benchmark.path} on the hub"
+    rows = from_file(benchmark) if isinstance(benchmark, File) else from_hub(benchmark)
+    problems = as_problems(where, rows, with_choices=benchmark.scoring == "choice")
+    origin = {**benchmark.model_dump(), "sha256": checksum(problems)}
+    log.info("%s: %s, %d problems, sha256 %s", name, where, len(problems), origin["sha256"])
+    check(f"{name}: {where}", benchmark, len(problems), origin["sha256"])
+    return table(problems[: benchmark.n_problems], shuffle, seed), origin
+
+
+def check(where: str, wanted: Given, n: int, sha256: str) -> None:
+    """The problems are those that were asked for, and as many."""
+    if wanted.sha256 not in (None, sha256):
+        raise UserError(f"{where} has sha256 {sha256}, params.yaml says {wanted.sha256}")
+    if wanted.n_problems and n < wanted.n_problems:
+        raise UserError(f"{where} has {n} problems, n_problems is {wanted.n_problems}")
+
+
+def checksum(problems: Iterable[Problem]) -> str:
+    """SHA-256 of problems, options and answers in order, before any shuffle or choice of some."""
+    content = [[problem.text, problem.choices, problem.answer] for problem in problems]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def table(problems: Sequence[Problem], shuffle: bool, seed: int) -> pl.DataFrame:
+    """problem_id, problem and gold, options lettered below the problem."""
+    asked = [lettered(problem, shuffle, seed) for problem in problems]
+    return pl.DataFrame(
+        {
+            "problem_id": [problem.problem_id for problem in problems],
+            "problem": [text for text, _ in asked],
+            "gold": [gold for _, gold in asked],
+        }
+    )
+
+
+def lettered(problem: Problem, shuffle: bool, seed: int) -> tuple[str, str]:
+    """(problem with its options, gold); the order of the options depends on seed and problem_id."""
+    if not problem.choices:
+        return problem.text, problem.answer
+    order = list(range(len(problem.choices)))
+    if shuffle:
+        Random(f"{seed}/{problem.problem_id}").shuffle(order)
+    options = [
+        f"{letter}) {problem.choices[i]}" for letter, i in zip(ascii_uppercase, order, strict=False)
+    ]
+    gold = ascii_uppercase[order.index(ascii_uppercase.index(problem.answer))]
+    return "\n".join([f"{problem.text}\n", *options]), gold
+
+
+def from_demo_pair(name: str, n: int, seed: int) -> list[Problem]:
+    """`n` problems of the bundled task; its questions name their options themselves."""
+    if name not in task.SPLITS:
+        raise UserError(f"demo_pair has no problem set '{name}', it has: {', '.join(task.SPLITS)}")
+    drawn = task.problems(name, n, seed)
+    return [Problem(i, problem.question, problem.answer) for i, problem in enumerate(drawn)]
+
+
+def as_problems(where: str, rows: Sequence[tuple[int, Row]], with_choices: bool) -> list[Problem]:
+    """Rows {problem_id?, problem, answer, choices?}, each with its number in the source."""
+    if not rows:
+        raise UserError(f"{where} is empty")
+    columns = dict.fromkeys(column for _, row in rows for column in row)
+    wanted = ("problem", "answer", "choices") if with_choices else ("problem", "answer")
+    need_columns(where, columns, wanted)
+    problems: dict[int, Problem] = {}
+    for i, (number, row) in enumerate(rows):
+        problem = as_problem(f"{where}, row {number}", row, i, with_choices)
+        if problem.problem_id in problems:
+            raise UserError(f"{where}, row {number}: problem_id {problem.problem_id} again")
+        problems[problem.problem_id] = problem
+    return list(problems.values())
+
+
+def need_columns(where: str, columns: Iterable[str], wanted: Iterable[str]) -> None:
+    """An error that lists the columns there are if one is missing."""
+    there = list(columns)
+    for column in wanted:
+        if column not in there:
+            raise UserError(f"{where} has no column '{column}', it has: {', '.join(there)}")
+
+
+def as_problem(where: str, row: Row, default_id: int, with_choices: bool) -> Problem:
+    """One row, checked; `where` names it."""
+    text, answer = plain(row.get("problem")), plain(row.get("answer"))
+    number = row.get("problem_id", default_id)
+    if not text:
+        raise UserError(f"{where}: the problem is empty")
+    if not answer:
+        raise UserError(f"{where}: there is no answer")
+    if type(number) is not int:
+        raise UserError(f"{where}: problem_id {number!r} is not a whole number")
+    if not with_choices:
+        return Problem(number, text, answer)
+    given = row.get("choices")
+    choices = tuple(map(plain, given)) if isinstance(given, list) else ()
+    if not 2 <= len(choices) <= len(ascii_uppercase) or "" in choices:
+        raise UserError(f"{where}: choices must be 2 to 26 texts")
+    letters = ascii_uppercase[: len(choices)]
+    if len(answer) != 1 or answer not in letters:
+        raise UserError(
+            f"{where}: answer '{answer}' is not the letter of a choice, A to {letters[-1]}"
+        )
+    return Problem(number, text, answer, choices)
+
+
+def plain(value: Any) -> str:
+    """A cell as text: nothing as an empty one, 27.0 as 27 (columns with gaps are stored so)."""
+    if value is None:
+        return ""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip()
+
+
+def from_file(file: File) -> list[tuple[int, Row]]:
+    """(number from 1, row) of a JSONL or Parquet file."""
+    path = Path(file.path)
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise UserError(f"{path}: a local benchmark is a .jsonl or a .parquet file")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file (source: file)")
+    if path.suffix == ".jsonl":
+        return read_jsonl(path)
+    try:
+        return list(enumerate(pl.read_parquet(path).iter_rows(named=True), start=1))
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path}: not a Parquet file ({one_line(error)})") from error
+
+
+def read_jsonl(path: Path) -> list[tuple[int, Row]]:
+    """(number of the line, object) of every line that is not blank."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error})") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, row {number}: not valid JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, row {number}: not a JSON object")
+        rows.append((number, row))
+    return rows
+
+
+def from_hub(hub: Hub) -> list[tuple[int, Row]]:
+    """(number from 1, row) of a data set on the hub; of options, the right one is the first."""
+    if not constants.HF_HUB_OFFLINE:
+        check_readable("dataset", hub.path, hub.revision, INSTEAD)
+    data = download(hub)
+    columns = hub.columns
+    where = f"{hub.path} on the hub"
+    need_columns(where, data.column_names, (columns.problem, columns.answer, *columns.wrong))
+    rows: list[tuple[int, Row]] = []
+    for number, cells in enumerate(data, start=1):
+        row = {"problem": cells[columns.problem], "answer": cells[columns.answer]}
+        if columns.wrong:
+            options = [cells[column] for column in (columns.answer, *columns.wrong)]
+            row.update(answer="A", choices=options)
+        rows.append((number, row))
+    return rows
+
+
+def download(hub: Hub) -> Any:
+    """The data set, from the hub or from the cache.
+
+    Without the hub, the library takes whatever revision the cache holds: another one is refused.
+    """
+    import datasets  # seconds; only where it is needed
+
+    try:
+        data = datasets.load_dataset(hub.path, hub.config, split=hub.split, revision=hub.revision)
+    except ConnectionError as error:
+        raise unreachable(hub.path, error, INSTEAD) from error
+    except Exception as error:  # no such config, no such split, broken files: of many types
+        raise UserError(f"{hub.path} on the hub: {one_line(error)}") from error
+    if any(hub.revision not in Path(file["filename"]).parts for file in data.cache_files):
+        raise UserError(f"{hub.path}: the cache holds another revision than {hub.revision}")
+    return data

@@ -1,0 +1,1 @@
+"""The command line, errors and progress, and the checks of Slurm and containers."""

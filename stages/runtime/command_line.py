@@ -1,0 +1,69 @@
+"""What every stage's command line shares: logging, signals, and errors in one line."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from stages.runtime.errors import UserError
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with what all stages take."""
+    result = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("--params", type=Path, default=Path("params.yaml"), help="params.yaml")
+    result.add_argument("--pair", help="a pair under `pairs:`")
+    result.add_argument("--log", type=Path, help="also log to this file")
+    return result
+
+
+def start_log(path: Path | None) -> None:
+    """Plain lines with times to `path`; the terminal gets progress bars and errors only."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logging.basicConfig(
+            filename=path,
+            filemode="w",
+            level=logging.INFO,
+            format="%(asctime)s %(message)s",
+            force=True,
+        )
+        for library in ("httpx", "httpx2", "httpcore", "matplotlib", "fontTools"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def warn(line: str) -> None:
+    """Say what the run goes on in spite of, in the log and on the terminal."""
+    if logging.getLogger().handlers:
+        logging.warning("warning: %s", line)
+    print(f"warning: {line}", file=sys.stderr)
+
+
+def engine_logs(log: Path | None) -> Path:
+    """The folder for the servers' output: beside the stage's log, named after it."""
+    return log.with_suffix("") if log else Path("logs/engines")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; a user's mistake ends in one line and exit code 1, SIGTERM as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        main()
+    except UserError as error:
+        if logging.getLogger().handlers:
+            logging.error("error: %s", error)
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; finished answers are kept, run again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def terminate(signum: int, frame: FrameType | None) -> None:
+    """Leave through every `finally` on SIGTERM, so that engines are stopped."""
+    sys.exit(128 + signum)

@@ -1,0 +1,133 @@
+"""Apptainer: what a stage's container sees of the host, and what is checked before any job."""
+
+import hashlib
+import json
+import shlex
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryFile
+
+from stages.config.params import Params
+from stages.runtime.errors import UserError
+from stages.tracking import host
+
+RECIPES = Path("containers")
+# What the host's environment may tell a stage; all else stays outside. Not by arguments: the hub's
+# token in a command line would be seen by everyone, and logged.
+PASSED_ON = (
+    *("HF_TOKEN", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES"),
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    host.COMMIT,
+)
+WITHOUT = "or run on this machine itself (containers.use: none, no --sdm apptainer)"
+
+
+def arguments(params: Params, environ: Mapping[str, str]) -> str:
+    """Arguments of `apptainer exec`, for a shell.
+
+    Snakemake binds the project, as the container's home. Besides it there is only the hub's cache,
+    if HF_HOME is set; and images and model folders elsewhere, to be read alone.
+    """
+    binds = [f"{path}:{path}:ro" for path in elsewhere(params)]
+    if cache := environ.get("HF_HOME"):
+        binds.append(f"{cache}:{cache}")
+    gpus = [on_gpus(params.containers.engine)] if any(n_gpus(params)) else []
+    return " ".join(["--containall", *(f"--bind {shlex.quote(bind)}" for bind in binds), *gpus])
+
+
+def on_gpus(image: str) -> str:
+    """`--nv` for the jobs in `image` alone.
+
+    Snakemake has one set of arguments for all rules: the job's shell looks at its own command line,
+    where the image's name is followed by a blank, unlike here.
+    """
+    return f"$([[ $BASH_EXECUTION_STRING = *{shlex.quote(image)}\\ * ]] && echo --nv)"
+
+
+def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which Apptainer passes on those of the host's that a stage may see."""
+    known = {**environ, host.COMMIT: host.git_commit()}
+    return {f"APPTAINERENV_{name}": known[name] for name in PASSED_ON if name in known}
+
+
+def check(params: Params, environ: Mapping[str, str], runs_here: bool) -> None:
+    """Raise UserError for what would stop the jobs. `runs_here`: they run on this machine."""
+    if not which("apptainer"):
+        raise UserError(f"apptainer is not installed: install it, {WITHOUT}")
+    images = params.containers
+    check_image("pipeline", images.pipeline, "pipeline")
+    variant = labels(images.engine).get("variant") if Path(images.engine).exists() else None
+    check_image("engine", images.engine, f"engine-{variant or 'cpu'}")
+    check_variant(params, str(variant), runs_here)
+    check_writable("the project's folder", Path.cwd())
+    if cache := environ.get("HF_HOME"):
+        check_writable("HF_HOME", Path(cache))
+
+
+def check_image(key: str, image: str, recipe: str) -> None:
+    """The image is there, and what it installed is what the lock file says today."""
+    if not Path(image).exists():
+        raise UserError(f"containers.{key}: {image}: no such image; `make containers`, {WITHOUT}")
+    noted = labels(image).get("lock")
+    if noted is None:
+        raise UserError(f"containers.{key}: {image} is none of `make containers`: no label 'lock'")
+    lock = RECIPES / f"{recipe}.lock"
+    if noted != hashlib.sha256(lock.read_bytes()).hexdigest():
+        raise UserError(
+            f"containers.{key}: {image} was built from another {lock}; build it again: "
+            "`make containers`"
+        )
+
+
+def check_variant(params: Params, variant: str, runs_here: bool) -> None:
+    """The engine's image is for what the pairs and the machine have."""
+    engine = f"containers.engine: {params.containers.engine}"
+    if variant == "cuda" and runs_here and not host.gpus():
+        raise UserError(f"{engine} is for GPUs, and nvidia-smi finds none here; take engine-cpu")
+    for pair, gpus in zip(params.run, n_gpus(params), strict=True):
+        if bool(gpus) != (variant == "cuda"):
+            runs, other = ("GPUs", "cuda") if gpus else ("a CPU", "cpu")
+            raise UserError(
+                f"{engine} is its {variant} variant, and pair '{pair}' runs on {runs}: "
+                f"`make containers VARIANT={other}`, containers/engine-{other}.sif"
+            )
+
+
+def check_writable(what: str, folder: Path) -> None:
+    """Something can be written into the folder."""
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{what}: {folder} cannot be written to, as stages in containers must: {error.strerror}"
+        ) from error
+
+
+def labels(image: str) -> dict[str, str]:
+    """What was noted in an image when it was built."""
+    asked = ["apptainer", "inspect", "--json", image]
+    result = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if result.returncode:
+        line = " ".join(result.stderr.split())[-200:]
+        raise UserError(f"{image}: Apptainer cannot read it: {line}")
+    found: dict[str, str] = json.loads(result.stdout)["data"]["attributes"]["labels"]
+    return found
+
+
+def n_gpus(params: Params) -> list[int]:
+    """The cards of all engines of each pair that is to run."""
+    return [sum(one.gpus for one in params.pair(name).engines.values()) for name in params.run]
+
+
+def elsewhere(params: Params) -> list[Path]:
+    """Local models outside the project, and images, whose digest is noted with every result."""
+    named = (params.containers.pipeline, params.containers.engine)
+    images = [Path(name) for image in named for name in (image, f"{image}.sha256")]
+    served = [one for name in params.run for one in params.pair(name).engines.values()]
+    paths = [*images, *(folder for one in served for folder in one.folders)]
+    here = Path.cwd()
+    outside = [path.resolve() for path in paths if not path.resolve().is_relative_to(here)]
+    return [path for path in dict.fromkeys(outside) if path.exists()]

@@ -1,0 +1,88 @@
+"""What ran, where and since when: noted with every result."""
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from stages.tracking.files import Row
+
+CPUINFO = Path("/proc/cpuinfo")
+COMMIT = "RELAYGEN_COMMIT"  # set inside containers, which have no git
+
+
+def here_and_now() -> Row:
+    """What ran, where and since when."""
+    return {
+        "git_commit": git_commit(),
+        "container": container(),
+        "hardware": {"cpu": cpu(), "cores": os.cpu_count(), "gpus": gpus()},
+        "machine": f"{platform.machine()}, {platform.platform()}",
+        "python": platform.python_version(),
+        "started": datetime.fromtimestamp(process_start(), UTC).isoformat(timespec="seconds"),
+    }
+
+
+def process_start() -> float:
+    """When this process began, in seconds since 1970."""
+    return psutil.Process().create_time()
+
+
+def git_commit() -> str:
+    """The checkout's commit, with a mark if tracked files differ from it."""
+    if told := os.environ.get(COMMIT):
+        return told
+    commit = output("git", "rev-parse", "HEAD")
+    # DVC notes every finished stage in dvc.lock: that is no change of what runs.
+    changed = output("git", "diff", "--name-only", "HEAD", "--", ":!dvc.lock")
+    return (commit + "-dirty" if changed else commit) or "unknown"
+
+
+def container() -> str:
+    """The digest of the container's image, or its name where the image cannot be read."""
+    name = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
+    if not name:
+        return "none"
+    image = Path(name)
+    # Noted by `make containers`, for a stage should not begin with reading a gigabyte.
+    note = image.with_name(f"{image.name}.sha256")
+    try:
+        if note.exists() and note.stat().st_mtime >= image.stat().st_mtime:
+            return f"sha256:{note.read_text().split()[0]}"
+        return f"sha256:{sha256(image)}"
+    except OSError:
+        return image.name
+
+
+@cache
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cpu() -> str:
+    """The processor's name."""
+    names = re.search(r"^model name\s*: (.+)$", CPUINFO.read_text(), re.MULTILINE)
+    return names[1] if names else platform.machine()
+
+
+def gpus() -> list[str]:
+    """The names of the GPUs, if there are any."""
+    return output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+
+
+@cache
+def output(*command: str) -> str:
+    """What a command prints, asked once; nothing if it fails or is not there."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return "" if result.returncode else result.stdout.strip()
