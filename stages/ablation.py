@@ -10,7 +10,8 @@ from stages.config.params import load
 from stages.merge import check_complete
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import read_parquet, write_csv, write_provenance
+from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 COLUMNS = ("pass_at_1", "ci_low", "ci_high", "large_utilization")
 

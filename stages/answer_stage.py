@@ -15,7 +15,9 @@ from stages.generation.answering import Answering
 from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import Shard, read_parquet, write_csv, write_provenance
+from stages.tracking.files import Shard
+from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:

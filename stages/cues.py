@@ -12,7 +12,8 @@ from stages.config.params import load
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.tracking import provenance
-from stages.tracking.files import scan_parquet, write_csv, write_provenance
+from stages.tracking.frames import scan_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from stages.analysis.plots import (
 )
 from stages.config.params import load
 from stages.runtime import command_line
-from stages.tracking.files import read_parquet
+from stages.tracking.frames import read_parquet
 
 
 def main() -> None:

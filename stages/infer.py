@@ -15,7 +15,8 @@ from stages.generation.answers import SCHEMA
 from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import Shard, read_parquet, write_parquet
+from stages.tracking.files import Shard
+from stages.tracking.frames import read_parquet, write_parquet
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from stages.generation.answering import Answering
 from stages.generation.latency import SCHEMA, first_problems, measure, note_load
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import Shard, write_parquet
+from stages.tracking.files import Shard
+from stages.tracking.frames import write_parquet
 
 
 def main() -> None:

@@ -10,7 +10,9 @@ from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.tracking import provenance
-from stages.tracking.files import read_parquet, read_provenance, write_parquet, write_text
+from stages.tracking.files import write_text
+from stages.tracking.frames import read_parquet, write_parquet
+from stages.tracking.notes import read_provenance
 
 
 def check_complete(frame: pl.DataFrame, problems: pl.DataFrame, repeats: int, path: Path) -> None:

@@ -13,7 +13,8 @@ from stages.engine import models
 from stages.problems import availability
 from stages.problems.prompts import check_models, problem_sets
 from stages.runtime import command_line
-from stages.tracking.files import write_parquet, write_text
+from stages.tracking.files import write_text
+from stages.tracking.frames import write_parquet
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import polars as pl
 import yaml
 
 from stages.analysis import cue_sets
-from stages.config.params import Handoff, Pair, load
+from stages.config.params import load
+from stages.config.schema import Handoff, Pair
 from stages.engine import models
 from stages.methods.base import Method
 from stages.runtime import command_line

@@ -12,7 +12,8 @@ from stages.config.params import load
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.tracking import provenance
-from stages.tracking.files import write_provenance, write_text
+from stages.tracking.files import write_text
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from stages.merge import check_complete
 from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import read_parquet, write_parquet
+from stages.tracking.frames import read_parquet, write_parquet
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ from stages.analysis.speedup import check_methods, row
 from stages.config.params import load
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import read_parquet, write_csv, write_provenance
+from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:

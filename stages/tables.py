@@ -13,7 +13,9 @@ from stages.analysis.table_grid import latex, markdown
 from stages.config.params import load
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import write_csv, write_provenance, write_text
+from stages.tracking.files import write_text
+from stages.tracking.frames import write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ from stages.generation.traces import table
 from stages.methods.single import Method
 from stages.runtime import command_line
 from stages.tracking import provenance
-from stages.tracking.files import Shard, read_parquet, write_parquet
+from stages.tracking.files import Shard
+from stages.tracking.frames import read_parquet, write_parquet
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ compared with the large model's, whether right or wrong.
 import polars as pl
 
 from stages.analysis.grading import is_correct, last_boxed
-from stages.config.params import Benchmark
+from stages.config.schema import Benchmark
 from stages.generation.answering import Task
 from stages.methods.single import Method
 

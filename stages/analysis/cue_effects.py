@@ -16,7 +16,7 @@ import polars as pl
 import yaml
 from numpy.typing import NDArray
 
-from stages.config.params import Cues
+from stages.config.schema import Cues
 from stages.methods.matching import SEGMENT_ENDS, CueMatching, starts_word
 
 REFERENCE = Path("workflow/reference/cues.yaml")

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from stages.methods.matching import CueMatching, occurrences, segment
 from stages.tracking import provenance
-from stages.tracking.files import atomic, write_provenance
+from stages.tracking.files import atomic
+from stages.tracking.notes import write_provenance
 
 mpl.use("Agg")
 COLORS = sns.color_palette("colorblind")

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from stages.config.params import Params
+from stages.config.schema import Params
 from stages.methods.base import model_of
 from stages.methods.single import Method as SingleModel
 from stages.runtime.errors import UserError

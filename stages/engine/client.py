@@ -12,7 +12,7 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 from tokenizers import Tokenizer
 
-from stages.config.params import Infer, Sampling
+from stages.config.schema import Infer, Sampling
 from stages.engine.server import KEEP_ALIVE_S, MODEL_NAME, Engine
 from stages.methods.base import Completion, Request
 from stages.runtime.errors import UserError

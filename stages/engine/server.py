@@ -23,7 +23,7 @@ from pathlib import Path
 
 import httpx
 
-from stages.config.params import Engines, Model, Pair
+from stages.config.schema import Engines, Model, Pair
 from stages.engine import models
 from stages.runtime.errors import UserError
 

@@ -15,7 +15,7 @@ import polars as pl
 import uvloop
 from tokenizers import Tokenizer
 
-from stages.config.params import Pair, Params
+from stages.config.schema import Pair, Params
 from stages.engine import models
 from stages.engine.client import Client, RequestFailedError
 from stages.engine.server import Engine

@@ -23,7 +23,8 @@ from stages.methods.base import Request
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
-from stages.tracking.files import Row, Shard, read_parquet
+from stages.tracking.files import Row, Shard
+from stages.tracking.frames import read_parquet
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from stages.analysis.trace_files import BATCH_ROWS, BUFFER_BYTES
-from stages.config.params import Pair, Params
+from stages.config.schema import Pair, Params
 from stages.engine import models
 from stages.engine.client import Client, RequestFailedError
 from stages.engine.server import Engine

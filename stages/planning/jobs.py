@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.config.params import Benchmark, DemoPair, File, Pair, Params
+from stages.config.schema import Benchmark, DemoPair, File, Pair, Params
 from stages.engine import server
 from stages.engine.server import EngineSpec
 from stages.methods.base import Method

@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 from tokenizers import Tokenizer
 
-from stages.config.params import Benchmark, Model, Pair, Params, Scoring
+from stages.config.schema import Benchmark, Model, Pair, Params, Scoring
 from stages.engine import models
 from stages.engine.hub import UnavailableError, one_line
 from stages.methods.base import PromptName

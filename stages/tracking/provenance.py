@@ -15,13 +15,14 @@ from typing import Any
 import polars as pl
 import yaml
 
-from stages.config.params import Params
+from stages.config.schema import Params
 from stages.engine import models
 from stages.engine.server import EngineSpec
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.tracking import host
-from stages.tracking.files import Row, digest, digest_files, note_beside, read_provenance
+from stages.tracking.files import Row, digest, digest_files
+from stages.tracking.notes import note_beside, read_provenance
 
 SHARDS = Path("shards")
 CODE = Path(__file__).parent

@@ -13,7 +13,7 @@ import yaml
 from stages.analysis.cue_sets import cue_set
 from stages.analysis.replay import read_tokenizer, replay, setting
 from stages.analysis.report_page import written
-from stages.tracking.files import read_provenance
+from stages.tracking.notes import read_provenance
 from tests.end_to_end.conftest import Resumed, run
 
 pytestmark = pytest.mark.end_to_end

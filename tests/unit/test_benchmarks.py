@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 )
 from pydantic import TypeAdapter
 
-from stages.config.params import Benchmark, Columns, DemoPair, File, Hub, Scoring
+from stages.config.schema import Benchmark, Columns, DemoPair, File, Hub, Scoring
 from stages.engine.hub import UnavailableError
 from stages.problems.sources import Problem, checksum, lettered, load
 from stages.runtime.errors import UserError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.config.params import Model, load
+from stages.config.params import load
+from stages.config.schema import Model
 from stages.engine import server
 from stages.runtime.errors import UserError
 
