@@ -9,6 +9,7 @@ import pytest
 from stages.config.params import Params, load
 from stages.engine import server
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.problems.prompts import problem_set
 
 
@@ -24,7 +25,7 @@ def engines(
     params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Engine]]:
     """L and S side by side."""
-    wanted = server.specs(params.pair("demo"), params.engines, ("large", "small"), concurrency=4)
+    wanted = specs(params.pair("demo"), params.engines, ("large", "small"), concurrency=4)
     with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
         yield running
 
