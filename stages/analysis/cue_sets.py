@@ -1,6 +1,5 @@
 """Cue sets: published, mined, all candidates, or a file's."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +7,8 @@ import polars as pl
 import yaml
 
 from stages.analysis.cue_effects import REFERENCE
-from stages.methods.matching import CueMatching
+from stages.methods.matching import CueSet
 from stages.runtime.errors import UserError
-
-
-@dataclass(frozen=True)
-class CueSet:
-    """What L stops at, and where in a word it may."""
-
-    cues: tuple[str, ...]
-    matching: CueMatching = "boundary"
 
 
 def mined(effects: Path) -> list[str]:

@@ -10,6 +10,7 @@ from stages.config.params import load
 from stages.config.schema import Params
 from stages.engine import server
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.problems.prompts import problem_set
 
 
@@ -25,7 +26,7 @@ def engines(
     params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Engine]]:
     """L and S side by side."""
-    wanted = server.specs(params.pair("demo"), params.engines, ("large", "small"), concurrency=4)
+    wanted = specs(params.pair("demo"), params.engines, ("large", "small"), concurrency=4)
     with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
         yield running
 

@@ -10,6 +10,7 @@ from stages.config.schema import Params
 from stages.engine import server
 from stages.engine.client import Client
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.methods.base import Request
 
 pytestmark = pytest.mark.integration
@@ -22,7 +23,7 @@ def drafted(
     params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Engine]]:
     """The large model with its draft head."""
-    wanted = server.specs(params.pair("demo"), params.engines, ("eagle3",), concurrency=4)
+    wanted = specs(params.pair("demo"), params.engines, ("eagle3",), concurrency=4)
     with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
         yield running
 

@@ -13,7 +13,7 @@ import yaml
 from stages.analysis import paper_tables as tables
 from stages.config.params import load
 from stages.config.schema import Model
-from stages.engine.server import EngineSpec
+from stages.engine.spec import EngineSpec
 from stages.runtime.errors import UserError
 from stages.tracking import host, provenance
 from stages.tracking.files import Row
