@@ -11,36 +11,18 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from stages.analysis.bootstrap import Floats, ratio_interval
 from stages.config.params import Params
 from stages.methods.base import model_of
 from stages.methods.single import Method as SingleModel
 from stages.runtime.errors import UserError
-
-Floats = NDArray[np.float64]
 
 
 def speedup(large: Floats, method: Floats) -> tuple[float, float]:
     """(speedup, SD) from seconds [problems, runs] of the large model and of the method."""
     ratios = large.mean(axis=1) / method.mean(axis=1)
     return float(large.mean() / method.mean()), float(np.std(ratios, ddof=1))
-
-
-def interval(large: Floats, method: Floats, resamples: int, seed: int) -> tuple[float, float]:
-    """95 % interval of the speedup, resampling runs within each problem.
-
-    Both methods' times are drawn from the same runs: they took turns, a slow minute hit both.
-    """
-    random = np.random.default_rng(seed)
-    picks = random.integers(large.shape[1], size=(resamples, *large.shape))
-
-    def means(seconds: Floats) -> Floats:
-        drawn: Floats = np.take_along_axis(seconds[None], picks, axis=2).mean(axis=(1, 2))
-        return drawn
-
-    low, high = np.percentile(means(large) / means(method), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def by_run(answers: pl.DataFrame, column: str) -> Floats:
@@ -93,7 +75,7 @@ def row(name: str, latency: pl.DataFrame, params: Params, pair: str) -> dict[str
     answers, large = latency.filter(method=name), latency.filter(method="large")
     large_s, method_s = by_run(large, "wall_s"), by_run(answers, "wall_s")
     value, sd = speedup(large_s, method_s)
-    low, high = interval(large_s, method_s, params.tables.bootstrap, params.seed)
+    low, high = ratio_interval(large_s, method_s, params.tables.bootstrap, params.seed)
     by_large = by_run(answers, "large_tokens").sum(axis=1)
     by_all = by_large + by_run(answers, "small_tokens").sum(axis=1)
     costs = per_token(latency, params, pair)
