@@ -37,7 +37,7 @@ def answers_store(
     settings: Settings, method: Method, cues: Sequence[str], part: str = "1of1"
 ) -> Store:
     """Return where a method's answers are kept."""
-    return Store("answers", recipes.answers_recipe(settings, method, list(cues)), part)
+    return Store.under("answers", recipes.answers_recipe(settings, method, list(cues)), part)
 
 
 def ask(

@@ -31,10 +31,14 @@ class Store:
     `part` names the checkpoint that this process appends to: one per job that shares the work.
     """
 
-    def __init__(self, kind: str, recipe: Row, part: str = "1of1") -> None:
-        self.folder = STORE / kind / digests.of_value(recipe)
-        self.recipe, self.part = recipe, part
+    def __init__(self, folder: Path, recipe: Row | None = None, part: str = "1of1") -> None:
+        self.folder, self.recipe, self.part = folder, recipe, part
         self._index_all()
+
+    @classmethod
+    def under(cls, kind: str, recipe: Row, part: str = "1of1") -> Self:
+        """Return what is kept under a recipe; `kind`: answers, margins or latency."""
+        return cls(STORE / kind / digests.of_value(recipe), recipe, part)
 
     def _index_all(self) -> None:
         """Note where each answer lies, in every checkpoint of the recipe."""
