@@ -1,25 +1,16 @@
 """Cue sets: published, mined, all candidates, or a file's."""
 
 import csv
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from stages.methods.matching import CueMatching
+from stages.methods.matching import CueSet
 from stages.runtime.errors import UserError
 
 REFERENCE = Path("workflow/reference/cues.yaml")
-
-
-@dataclass(frozen=True)
-class CueSet:
-    """What L stops at, and where in a word it may."""
-
-    cues: tuple[str, ...]
-    matching: CueMatching = "boundary"
 
 
 @cache

@@ -53,8 +53,8 @@ def mismatches(params: Params) -> Iterator[str]:
         if name not in params.pairs:
             yield f"run: unknown pair '{name}', known: {', '.join(params.pairs)}"
         for needed in NEEDED_METHODS:
-            if reason := skip_reason(params, name, needed):
-                yield f"methods.{needed}: {reason}"
+            if why := skip_reason(params, name, needed):
+                yield f"methods.{needed}: {why}"
 
 
 def describe(item: dict[str, Any]) -> str:

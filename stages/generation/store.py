@@ -1,8 +1,8 @@
 """The store: finished answers, kept by what shaped them, outside the outputs that DVC clears.
 
-`store/KIND/DIGEST/` holds what was made under one recipe (`recipe.yaml`): checkpoints, to which each
-finished answer is appended before the next is asked for. Outputs are put together from it. An answer
-is found by its key alone, so it serves every problem set, pair and run that asks for the same.
+`store/KIND/DIGEST/` holds what was made under one recipe (`recipe.yaml`): checkpoints, to which
+each finished answer is appended before the next is asked for. Outputs are put together from it. An
+answer is found by its key alone, so it serves every problem set, pair and run that asks for it.
 """
 
 import fcntl
@@ -54,7 +54,7 @@ class Store:
             for number, line in enumerate(file, start=1):
                 end = begin + len(line)
                 try:
-                    content = orjson.loads(line) if line.endswith(b"\n") else None
+                    content = orjson.loads(line if line.endswith(b"\n") else b"")
                     if "session" in content:
                         self.sessions.setdefault(path, []).append((begin, content["session"]))
                     else:

@@ -7,7 +7,7 @@ import polars as pl
 
 from stages.config.schema import Model
 from stages.config.settings import Settings
-from stages.engine.hub import UnavailableError, one_line
+from stages.engine.hub import one_line
 from stages.methods.base import PromptName
 from stages.problems import sources
 from stages.runtime.errors import UserError
@@ -91,21 +91,3 @@ def chat_tokenizer(served: Model) -> Any:
     if not tokenizer.chat_template:
         raise UserError(f"{served.model} has no chat template")
     return tokenizer
-
-
-def problem_sets(
-    params: Params, name: str
-) -> tuple[dict[str, tuple[pl.DataFrame, Row]], dict[str, str]]:
-    """Every problem set of a pair, and {benchmark: reason} of those that are left out."""
-    pair = params.pair(name)
-    needed = {one: f"the pair's {key}" for key, one in pair.single_benchmarks.items()}
-    needed[pair.calibration_set] = "the calibration set"
-    frames, left_out = {}, {}
-    for benchmark, settings in pair.problem_sets.items():
-        try:
-            frames[benchmark] = problem_set(benchmark, settings, params, pair)
-        except UnavailableError as error:
-            if benchmark in needed:
-                raise UserError(f"{benchmark} is {needed[benchmark]}, and {error}") from error
-            left_out[benchmark] = str(error)
-    return frames, left_out

@@ -20,6 +20,7 @@ from stages.tracking.files import Row
 from stages.tracking.notes import note_beside, read_provenance
 from stages.tracking.recipes import Job
 
+NOT_PRINTED = ("behind", "recipe", "asked_by", "sessions", "inputs")
 HASH = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{6,}\b")
 
 
@@ -29,15 +30,17 @@ def session(specs: Sequence[EngineSpec]) -> Row:
     return {"engine": engine_version(), "flags": flags, **host.here_and_now()}
 
 
-def of_answers(job: Job, sessions: Iterable[Row], *files: Path) -> Row:
+def of_answers(job: Job, sessions: Iterable[Row], *files: Path, asked_by: Row | None = None) -> Row:
     """Return the provenance of answers, margins or times that were put together from the store.
 
     It is the same whenever they are put together: it names who wrote them, `sessions`, by when and
-    where. `files`: what they were made from.
+    where. `files`: what they were made from. `asked_by`: the record of the stage that asked, where
+    it is another.
     """
-    engines = job.recipe["settings"]["engines"]
+    engines = (asked_by or job.record)["content"]["settings"]["engines"]
     return {
         "recipe": job.record,
+        **({"asked_by": asked_by} if asked_by else {}),
         "models": {role: about["identity"] for role, about in engines.items()},
         "sessions": distinct(sessions),
         "inputs": digests.of_files(files),
@@ -45,10 +48,13 @@ def of_answers(job: Job, sessions: Iterable[Row], *files: Path) -> Row:
     }
 
 
-def derived(job: Job, files: Sequence[Path], **more: Any) -> Row:
-    """Return the provenance of what is worked out from `files`, without an engine."""
+def derived(job: Job | None, files: Sequence[Path], **more: Any) -> Row:
+    """Return the provenance of what is worked out from `files`, without an engine.
+
+    `job`: None outside the pipeline.
+    """
     return {
-        "recipe": job.record,
+        **({"recipe": job.record} if job else {}),
         **more,
         "inputs": digests.of_files(files),
         **host.here_and_now(),
@@ -154,12 +160,12 @@ def flat(origin: Row) -> Row:
 def spread(origin: Row) -> Row:
     """Return an origin with its recipe's settings, and its session if there is one, spelled out."""
     recipe, sessions = origin.get("recipe"), origin.get("sessions", [])
-    kept = {k: v for k, v in origin.items() if k not in ("behind", "recipe", "sessions", "inputs")}
+    kept = {k: v for k, v in origin.items() if k not in NOT_PRINTED}
     if recipe:
         kept |= {"recipe": recipe["digest"], "settings": recipe["content"]["settings"]}
-    return kept | (
-        sessions[0] if len(sessions) == 1 else {"sessions": sessions} if sessions else {}
-    )
+    if len(sessions) == 1:
+        return {**kept, **sessions[0]}
+    return kept | ({"sessions": sessions} if sessions else {})
 
 
 def in_common(nodes: Sequence[Mapping[str, Any]]) -> Row:

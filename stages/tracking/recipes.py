@@ -1,10 +1,10 @@
 """Recipes: one account of what each result depends on, read by DVC, Snakemake and the stages.
 
-A recipe holds the settings that shape a result, worked out for its pair; the code that makes it (the
-import closure of the stage's module); the models, reference files and library versions that decide
-it; and the command of its rule. What only concerns how a run goes is not in it: time limits, ports,
-retries, memory, jobs that share the work, where containers lie, and the number in flight, which
-changes in which order answers come and not how they are drawn.
+A recipe holds the settings that shape a result, worked out for its pair; the code that makes it
+(the import closure of the stage's module); the models, reference files and library versions that
+decide it; and the command of its rule. What only concerns how a run goes is not in it: time limits,
+ports, retries, memory, jobs that share the work, where containers lie, and the number in flight,
+which changes in which batches answers are computed and not how they are drawn.
 
 Recipes lie in results/recipes. They are written at every start, and touched only if they changed.
 """
@@ -98,7 +98,7 @@ STAGES = {
     "cue_set": Stage("method", ("cue_words", "method", "skip_reason")),
     "replay": Stage("pair", ("method",)),
     "infer": Stage("method", (*ANSWERS, "method", "benchmarks", "repeats", "skip_reason")),
-    "merge": Stage("method", ("benchmarks", "repeats", "skip_reason")),
+    "merge": Stage("method", ("benchmarks", "repeats", "method", "skip_reason")),
     "score": Stage("pair", ("methods", "scoring", "repeats")),
     "summary": Stage("pair", ("methods", "benchmarks", "left_out", "bootstrap", "seed")),
     "ablation": Stage(
