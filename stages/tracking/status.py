@@ -117,3 +117,12 @@ def set_time(result: Result) -> None:
     for path in (result.path, result.output, result.output / TIMESTAMP):
         if path.exists() and path.stat().st_mtime_ns < newest:
             os.utime(path, ns=(newest, newest))
+
+
+def reasons(found: list[Result]) -> dict[str, list[str]]:
+    """Return {what is out of date: why}, a stage's files together."""
+    lines: dict[str, list[str]] = {}
+    for result in found:
+        name = str(result.target) if result.target else str(result.path)
+        lines.setdefault(name, []).extend(why for why in result.why)
+    return {name: list(dict.fromkeys(whys)) for name, whys in lines.items()}
