@@ -53,7 +53,7 @@ lock: ## Resolve pyproject.toml into exact versions with hashes
 	$(call need_python)
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(VENV)/bin/uv || python -m pip install --quiet uv
-	$(COMPILE) --universal --extra engine --extra dev --no-emit-package torch --output-file $(LOCK) >/dev/null
+	$(COMPILE) --universal --extra engine --extra dev --extra docs --no-emit-package torch --output-file $(LOCK) >/dev/null
 	$(COMPILE) --universal --no-annotate --constraint $(LOCK) \
 	  --output-file containers/pipeline.lock >/dev/null
 	$(COMPILE) --universal --no-annotate --constraint $(LOCK) --extra engine --no-emit-package torch \
