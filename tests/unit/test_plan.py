@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stages import plan as entry
 from stages.config.params import File, Model, load
 from stages.planning import estimates, jobs
 from stages.planning import overview as plan
@@ -44,19 +45,19 @@ def params_file(tmp_path: Path, **changes: Any) -> Path:
     return file
 
 
-def planned(tmp_path: Path, pair: str, **changes: Any) -> plan.Plan:
+def planned(tmp_path: Path, pair: str, **changes: Any) -> jobs.Plan:
     params = load(params_file(tmp_path, **changes)) if changes else PARAMS
     return plan.planned(params, pair, KNOWN)
 
 
-def row(of: plan.Plan, method: str, benchmark: str) -> plan.Row:
+def row(of: jobs.Plan, method: str, benchmark: str) -> jobs.Row:
     (found,) = (r for r in of.rows() if (r.method, r.benchmark) == (method, benchmark))
     return found
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr("sys.argv", ["plan", *arguments])
-    plan.main()
+    entry.main()
 
 
 def test_one_answer_in_flight_takes_its_tokens_times_the_time_of_one() -> None:

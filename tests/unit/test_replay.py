@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pytest
@@ -25,6 +25,7 @@ from stages.analysis.replay import (
     setting,
 )
 from stages.methods.base import THINK_END, Answer, Completion, Segment
+from stages.methods.matching import CueMatching
 from stages.methods.relay import Relay
 from stages.runtime.errors import UserError
 
@@ -42,7 +43,8 @@ def encode(text: str) -> list[int]:
 def cut(text: str) -> list[tuple[str, str, str, str | None]]:
     """(who, stage, text, cue) of each segment."""
     answer = replay(encode(text), TOKENIZER, RULES)
-    result, start = [], 0
+    result: list[tuple[str, str, str, str | None]] = []
+    start = 0
     for segment in answer.segments:
         ids = answer.token_ids[start : start + segment.n_tokens]
         piece = TOKENIZER.decode(ids, skip_special_tokens=False)
@@ -108,7 +110,11 @@ def test_a_relays_answer_without_an_end_tag_replays_to_its_own_segments() -> Non
 
 def answer(large: int, small: int) -> Answer:
     """L, S and L reason, S answers with one token."""
-    parts = [("large", large), ("small", small - 1), ("large", 0)]
+    parts: list[tuple[Literal["large", "small"], int]] = [
+        ("large", large),
+        ("small", small - 1),
+        ("large", 0),
+    ]
     reasoning = [Segment(model, "reasoning", n, None, 0.0) for model, n in parts]
     return Answer(segments=[*reasoning, Segment("small", "answer", 1, None, 0.0)])
 
@@ -188,7 +194,9 @@ def test_a_cue_file_is_a_list_or_a_recipe(tmp_path: Path) -> None:
     file.write_text('["Thus", "So "]')
     assert cue_set(str(file)) == CueSet(("Thus", "So "), "boundary")
     recipe = {"cues": ["Thus"], "pair": {"cue_matching": "boundary"}}
-    for own, matching in ((None, "boundary"), ("substring", "substring")):
+    cases: list[tuple[str | None, CueMatching]]
+    cases = [(None, "boundary"), ("substring", "substring")]
+    for own, matching in cases:
         file.write_text(yaml.safe_dump({**recipe, "method": {"cue_matching": own}}))
         assert cue_set(str(file)) == CueSet(("Thus",), matching)
 

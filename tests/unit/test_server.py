@@ -1,6 +1,7 @@
 """How servers are asked to run, without running one."""
 
 import json
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -226,7 +227,7 @@ def test_the_server_allows_the_requests_of_a_relay() -> None:
 def test_free_port_gives_a_wanted_port_or_refuses() -> None:
     port = server.free_port(None)
     assert server.free_port(port) == port
-    with server.socket.socket() as taken:
+    with socket.socket() as taken:
         taken.bind((server.HOST, port))
         with pytest.raises(UserError, match=f"port {port} .* is taken"):
             server.free_port(port)
