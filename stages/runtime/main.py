@@ -54,11 +54,22 @@ def command(*shown: str, group: typer.Typer = app, **options: Any) -> Decorator:
     def added(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
         def reported(*given: object, **named: object) -> None:
+            command_line.run(check_checkout)
             command_line.run(partial(function, *given, **named))
 
         return group.command(epilog=examples(*shown), **options)(reported)
 
     return added
+
+
+def check_checkout() -> None:
+    """Raise UserError in another checkout than that of this code, which would speak for its own."""
+    here, ours = Path("stages").resolve(), Path(__file__).parents[1]
+    if here.is_dir() and here != ours:
+        raise UserError(
+            f"this relaygen is that of {ours.parent}; activate the environment of this checkout, "
+            "or call `python -m stages.runtime.main`"
+        )
 
 
 def call(module: str, context: typer.Context, *more: object) -> None:

@@ -93,6 +93,16 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_1() -> None:
     assert result.stderr == "error: nowhere.yaml: no such file; run from the project's root\n"
 
 
+def test_a_command_of_another_checkout_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stages").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = call("check")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: this relaygen is that of {Path(__file__).parents[2]}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
