@@ -30,8 +30,13 @@ from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 
-ROWS = [{"problem": "1 + 1?", "answer": 2}, {"problem": "1 + 2?", "answer": "3"}]
-CHOICES = [{"problem": "Colour of grass?", "answer": "B", "choices": ["red", "green", "blue"]}]
+ROWS: list[dict[str, Any]] = [
+    {"problem": "1 + 1?", "answer": 2},
+    {"problem": "1 + 2?", "answer": "3"},
+]
+CHOICES: list[dict[str, Any]] = [
+    {"problem": "Colour of grass?", "answer": "B", "choices": ["red", "green", "blue"]}
+]
 REVISION = "0123456789abcdef" * 2 + "01234567"
 
 
