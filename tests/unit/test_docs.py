@@ -61,7 +61,7 @@ def test_the_readme_has_at_most_180_lines() -> None:
 
 def test_the_readmes_links_lead_to_files_and_headings() -> None:
     links = re.findall(r"\]\((?!https:)([^)#]+)#?([^)]*)\)", README)
-    assert ("docs/your-own.md", "your-own-pair") in links
+    assert ("docs/benchmarks.md", "your-own-pair") in links
     for file, anchor in links:
         assert Path(file).is_file(), file
         assert not anchor or anchor in anchors(Path(file).read_text()), anchor
@@ -69,7 +69,7 @@ def test_the_readmes_links_lead_to_files_and_headings() -> None:
 
 def test_the_readmes_benchmark_is_the_one_that_its_page_explains() -> None:
     (line,) = blocks(README, "yaml")
-    assert line in blocks((DOCS / "your-own.md").read_text(), "yaml")
+    assert line in blocks((DOCS / "benchmarks.md").read_text(), "yaml")
 
 
 # Architecture: names that exist.
@@ -190,7 +190,7 @@ def test_every_key_of_params_is_explained() -> None:
 def test_the_example_of_a_pair_is_valid() -> None:
     pairs = [
         yaml.safe_load(block)
-        for block in blocks((DOCS / "your-own.md").read_text(), "yaml")
+        for block in blocks((DOCS / "benchmarks.md").read_text(), "yaml")
         if "engines:" in block
     ]
     (pair,) = pairs
