@@ -17,10 +17,13 @@ from stages import ablation, methods
 from stages.analysis import accuracy, answer_stage, cue_effects, grading, paper_tables, replay
 from stages.analysis import speedup as speed
 from stages.config.block import Block
-from stages.config.params import DemoPair, Pair, Params, load
+from stages.config.params import load
+from stages.config.schema import DemoPair, Pair, Params
+from stages.config.settings import Settings
 from stages.generation import answers, latency, margins, traces
 from stages.methods.base import Answer, Completion, Machine, Segment, Setting
 from stages.problems import prompts
+from stages.tracking import recipes
 
 pytestmark = pytest.mark.unit
 
@@ -249,6 +252,11 @@ def timed_answers() -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=latency.SCHEMA)
 
 
+def speed_settings() -> Settings:
+    """Return what the speed table depends on."""
+    return recipes.settings_of(params(), recipes.Target("speed", "demo"))
+
+
 def accuracy_row() -> dict[str, Any]:
     """Return the values of one method on one benchmark."""
     scores = pl.DataFrame({"problem_id": [0], "repeat": [0], "correct": [True]})
@@ -291,7 +299,7 @@ def table(name: str) -> pl.DataFrame:
     )
     rows: dict[str, dict[str, Any]] = {
         "accuracy": {"method": "large", "benchmark": "b", **figures},
-        "speed": speed.row("relaygen", timed_answers(), params(), "demo"),
+        "speed": speed.row("relaygen", timed_answers(), speed_settings()),
         "cue_ablation": {
             "cue_set": "mined", "benchmark": "b", **{key: figures[key] for key in ablation.COLUMNS}
         },
