@@ -24,7 +24,7 @@ from stages.config import selection
 from stages.config.params import load
 from stages.config.schema import Engines, Infer, Model, Pair, Params
 from stages.config.settings import Settings
-from stages.engine import models
+from stages.engine import identity
 from stages.methods.base import Method
 from stages.problems.wordings import wordings
 from stages.runtime.errors import UserError
@@ -327,9 +327,9 @@ def plain(name: str, value: Any) -> Any:
     if name == "engines":
         return {role: served(model) for role, model in value.items()}
     if name == "tokenizer":
-        return models.tokenizer_identity(value)
+        return identity.of_tokenizer(value)
     if name == "tokenizers":
-        return {role: models.tokenizer_identity(model) for role, model in value.items()}
+        return {role: identity.of_tokenizer(model) for role, model in value.items()}
     if isinstance(value, dict):
         return {key: plain("", one) for key, one in value.items()}
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
@@ -338,7 +338,7 @@ def plain(name: str, value: Any) -> Any:
 def served(model: Model) -> Row:
     """Return what of an engine's model and its settings shapes what it writes."""
     own = model.model_dump(exclude={"model", "revision", "draft", "draft_revision"})
-    return {"identity": models.identity(model), **own}
+    return {"identity": identity.of_model(model), **own}
 
 
 def settings_of(params: Params, target: Target) -> Settings:
