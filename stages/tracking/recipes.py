@@ -28,7 +28,7 @@ from stages.engine import identity
 from stages.methods.base import Method
 from stages.problems.wordings import wordings
 from stages.runtime.errors import UserError
-from stages.tracking import code, digests
+from stages.tracking import code, digests, host
 from stages.tracking.commands import command_of
 from stages.tracking.files import Row, write_text
 
@@ -274,6 +274,16 @@ def margins_recipe(settings: Settings) -> Row:
         "max_model_len": settings.max_model_len,
         "packages": packages(modules),
         "code": modules,
+    }
+
+
+def latency_recipe(settings: Settings, cues: Mapping[str, list[str]]) -> Row:
+    """Return what shapes a measurement: all methods' answers, the protocol's code, the machine."""
+    methods = settings.methods.items()
+    return {
+        "methods": {name: answers_recipe(settings, method, cues[name]) for name, method in methods},
+        "hardware": host.hardware(),
+        "code": code.closure("stages.generation.latency"),
     }
 
 
