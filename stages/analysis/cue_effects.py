@@ -9,18 +9,15 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-import yaml
 from numpy.typing import NDArray
 
 from stages.analysis.bootstrap import Floats, difference_interval, draw_weights
-from stages.config.params import Cues
+from stages.config.schema import Cues
 from stages.methods.matching import SEGMENT_ENDS, CueMatching, starts_word
 
-REFERENCE = Path("workflow/reference/cues.yaml")
 TRACE = ("problem_id", "repeat")
 # Whether a cue may begin behind this byte; behind others than ASCII, their character decides.
 WORD_MAY_START = np.array([i < 128 and starts_word(chr(i), 1) for i in range(256)])
@@ -167,12 +164,6 @@ def trace_sums(corpus: Corpus, tokens: Integers) -> Floats:
 def sum_each(values: Floats, cuts: Integers) -> Floats:
     """The sum of each stretch of `values` between two cuts."""
     return np.array([values[a:b].sum() for a, b in itertools.pairwise(cuts)])
-
-
-def candidates() -> list[str]:
-    """The words that may become cues."""
-    listed: list[str] = yaml.safe_load(REFERENCE.read_text())["candidates"]
-    return listed
 
 
 def effects(

@@ -12,7 +12,7 @@ import polars as pl
 
 from stages.analysis.listing import FIGURES, TABLES
 from stages.tracking import provenance
-from stages.tracking.files import read_provenance
+from stages.tracking.notes import read_provenance
 
 TEMPLATE = Path("workflow/report.html.j2")
 

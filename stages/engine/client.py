@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-    from stages.config.params import Infer, Sampling
+    from stages.config.schema import Infer, Sampling
     from stages.engine.server import Engine
 
 DRAFTS = "vllm:spec_decode_num_drafts_total"
@@ -39,7 +39,7 @@ class RequestFailedError(Exception):
 class Client:
     """A client of one engine; use as an async context manager."""
 
-    def __init__(self, engine: Engine, sampling: Sampling, infer: Infer) -> None:
+    def __init__(self, engine: Engine, sampling: Sampling | None, infer: Infer) -> None:
         self.engine, self.sampling, self.infer = engine, sampling, infer
 
     async def __aenter__(self) -> Self:
@@ -113,7 +113,7 @@ class Client:
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
             "seed": seed,
-            **self.sampling.model_dump(),
+            **(self.sampling.model_dump() if self.sampling else {}),
         }
 
     async def margins(self, token_ids: list[int]) -> list[float | None]:

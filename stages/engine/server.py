@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 
-from stages.config.params import Engines
+from stages.config.schema import Engines
 from stages.engine import models
 from stages.engine.gpus import visible_gpus, with_gpus
 from stages.engine.spec import HOST

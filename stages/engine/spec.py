@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from stages.config.params import Engines, Model, Pair
+    from stages.config.schema import Engines, Model
 
 HOST = "127.0.0.1"
 MODEL_NAME = "model"
@@ -132,8 +132,19 @@ class EngineSpec:
         }
 
 
+class Served(Protocol):
+    """The models of a pair, or those that a stage may know of."""
+
+    @property
+    def engines(self) -> dict[str, Model]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def max_model_len(self) -> int: ...
+
+
 def specs(
-    pair: Pair,
+    served: Served,
     engines: Engines,
     roles: tuple[str, ...],
     concurrency: int,
@@ -143,9 +154,9 @@ def specs(
     return [
         EngineSpec(
             role=role,
-            served=pair.engines[role],
-            dtype=pair.dtype,
-            max_model_len=pair.max_model_len,
+            served=served.engines[role],
+            dtype=served.dtype,
+            max_model_len=served.max_model_len,
             concurrency=concurrency,
             cpu_threads=engines.cpu_threads,
             kv_cache_gib=engines.kv_cache_gib,

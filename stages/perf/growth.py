@@ -15,7 +15,8 @@ import polars as pl
 from stages.analysis.cue_effects import candidates, effects, read_corpus
 from stages.analysis.cue_sets import cue_set
 from stages.analysis.grading import score
-from stages.config.params import Cues, DemoPair, Pair, Params, load
+from stages.config.params import load
+from stages.config.schema import Cues, DemoPair, Pair, Params
 from stages.engine import models
 from stages.engine.client import margins_in
 from stages.generation.margins import Margins, tables

@@ -19,7 +19,8 @@ import uvloop
 from tokenizers import Tokenizer
 
 from stages.analysis import cue_sets
-from stages.config.params import Handoff, Model, Pair, Params, load
+from stages.config.params import load
+from stages.config.schema import Handoff, Model, Pair, Params
 from stages.engine import models, server
 from stages.engine.client import Client
 from stages.engine.server import Engine

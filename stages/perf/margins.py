@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from demo_pair import task
-from stages.config.params import Pair, Params, load
+from stages.config.params import load
+from stages.config.schema import Pair, Params
 from stages.engine import models, server
 from stages.engine.client import Client
 from stages.engine.server import Engine

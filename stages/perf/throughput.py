@@ -16,7 +16,8 @@ import polars as pl
 import psutil
 
 from stages.analysis import cue_sets
-from stages.config.params import Params, load
+from stages.config.params import load
+from stages.config.schema import Params
 from stages.engine import server
 from stages.engine.server import Engine
 from stages.engine.spec import specs

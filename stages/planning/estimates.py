@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from stages.config.params import Benchmark, DemoPair, File
+from stages.config.schema import Benchmark, DemoPair, File
 from stages.methods.base import Method
 from stages.planning.assumptions import Assumptions
 from stages.planning.jobs import Job

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.config.params import Pair, Params
+from stages.config.schema import Pair, Params
 from stages.planning.assumptions import Assumptions, FamilyEstimates, published_speedups
 
 REFERENCE = Path("workflow/reference")

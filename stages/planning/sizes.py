@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stages.config.params import Model
+from stages.config.schema import Model
 from stages.planning.assumptions import Shape
 from stages.planning.pair import PlannedPair
 

@@ -14,7 +14,7 @@ from stages.analysis.cue_sets import cue_set
 from stages.analysis.replay import read_tokenizer
 from stages.analysis.report_page import written
 from stages.methods.offline import replay, setting
-from stages.tracking.files import read_provenance
+from stages.tracking.notes import read_provenance
 from tests.end_to_end.conftest import Resumed, run
 
 pytestmark = pytest.mark.end_to_end

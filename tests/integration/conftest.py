@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.config.params import Params, load
+from stages.config.params import load
+from stages.config.schema import Params
 from stages.engine import server
 from stages.engine.server import Engine
 from stages.engine.spec import specs

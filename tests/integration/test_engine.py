@@ -15,7 +15,7 @@ import httpx
 import polars as pl
 import pytest
 
-from stages.config.params import Model, Params
+from stages.config.schema import Model, Params
 from stages.engine import models, server
 from stages.engine.client import Client, margin
 from stages.engine.server import Engine

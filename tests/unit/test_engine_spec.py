@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stages.config.params import Model, load
+from stages.config.params import load
+from stages.config.schema import Model
 from tests.unit.conftest import engine_specs
 
 pytestmark = pytest.mark.unit

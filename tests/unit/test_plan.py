@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from stages import plan
-from stages.config.params import File, load
+from stages.config.params import load
+from stages.config.schema import File
 from stages.planning import assumptions, done, estimates, overview, sizes
 from stages.planning.assumptions import Shape
 from stages.planning.fit import misfits

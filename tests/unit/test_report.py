@@ -11,7 +11,8 @@ from stages.analysis import report_page as report
 from stages.analysis.accuracy import left_out_rows
 from stages.analysis.listing import FIGURES, TABLES
 from stages.analysis.paper_tables import GRIDS
-from stages.tracking.files import Row, read_provenance, write_provenance
+from stages.tracking.files import Row
+from stages.tracking.notes import read_provenance, write_provenance
 
 pytestmark = pytest.mark.unit
 REASON = "Owner/set is gated: accept its terms"

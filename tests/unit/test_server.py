@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.config.params import Model, load
+from stages.config.params import load
+from stages.config.schema import Model
 from stages.engine import server
 from stages.engine.spec import HOST
 from stages.runtime.errors import UserError
