@@ -1,8 +1,8 @@
 """What a run would do and take, before anything is started: a line per pair, method and benchmark.
 
-Reads params.yaml, the assumptions of workflow/reference/plan.yaml, and what lies in results/ and
-shards/ already. Engines that cannot fit are refused, one line each. `--commands` prints the
-engines' command lines instead.
+Reads params.yaml, the assumptions of workflow/reference/plan.yaml, and what results/ and store/
+hold already. Engines that cannot fit are refused, one line each. `--commands` prints the engines'
+command lines instead.
 """
 
 import sys

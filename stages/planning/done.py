@@ -1,32 +1,33 @@
-"""What of a job is there already: its output, and finished answers that wait for it."""
+"""What of a job is there already: its output, and finished answers in the store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
+from stages.analysis.cue_sets import words_in
+from stages.generation import asking
+from stages.generation.answers import asked
 from stages.planning.jobs import Job
 from stages.planning.pair import PlannedPair
-from stages.tracking.provenance import SHARDS
+from stages.tracking import recipes
+from stages.tracking.recipes import Target
 
 RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
 class Done:
-    """Whether a job's output is there, and how many answers are kept for it otherwise."""
+    """Whether a job's output is there; `kept`: answers in the store, for an output that is not."""
 
     finished: bool
-    kept: int
+    kept: int = 0
 
 
-def done(pair: PlannedPair, job: Job, benchmark: str) -> Done:
-    """Return what of a job's answers to a benchmark is there."""
-    waiting = sum(kept(pair.name, name) for name in checkpoints(pair, job, benchmark))
-    return Done(
-        finished=output(pair, job, benchmark).is_file(),
-        kept=in_parts(pair.name, job, benchmark) + waiting,
-    )
+def done(pair: PlannedPair, job: Job, benchmarks: Sequence[str]) -> dict[str, Done]:
+    """Return {benchmark: what of a job's answers is there}."""
+    finished = [name for name in benchmarks if output(pair, job, name).is_file()]
+    kept = kept_answers(pair, job, [name for name in benchmarks if name not in finished])
+    return {name: Done(name in finished, kept.get(name, 0)) for name in benchmarks}
 
 
 def output(pair: PlannedPair, job: Job, benchmark: str) -> Path:
@@ -39,27 +40,25 @@ def output(pair: PlannedPair, job: Job, benchmark: str) -> Path:
     return RESULTS / pair.name / "generations" / job.method / f"{benchmark}.parquet"
 
 
-def checkpoints(pair: PlannedPair, job: Job, benchmark: str) -> list[str]:
-    """Return the names of the files in which a job's answers wait."""
-    match job.stage:
-        case "traces" | "latency":
-            return [job.stage]
-        case "margins":
-            return []
-        case "answer_stage":
-            return [f"answer_stage-{name}" for name in pair.settings.benchmarks]
-    shards = [f"{shard + 1}of{job.shards}" for shard in range(job.shards)]
-    return [f"{job.method}-{benchmark}-{shard}" for shard in shards]
+def kept_answers(pair: PlannedPair, job: Job, benchmarks: Sequence[str]) -> dict[str, int]:
+    """Return {benchmark: answers that the store holds for this run}.
 
-
-def in_parts(name: str, job: Job, benchmark: str) -> int:
-    """Return the answers in finished shards of a job that others are not finished with."""
-    files = (RESULTS / name / "parts" / job.method).glob(f"*/{benchmark}.parquet")
-    return sum(len(pl.read_parquet(file, columns=["problem_id"])) for file in files)
-
-
-def kept(name: str, checkpoint: str) -> int:
-    """Return the finished answers in the newest checkpoint of that name."""
-    files = SHARDS.glob(f"{name}/{checkpoint}-{'[0-9a-f]' * 16}.jsonl")
-    newest = max(files, key=lambda file: file.stat().st_mtime, default=None)
-    return newest.read_bytes().count(b"\n") if newest else 0
+    They depend on the problems and the cue set: without these files, nothing is counted. Only
+    answers to problem sets are.
+    """
+    folder = RESULTS / pair.name
+    files = {name: folder / "problems" / f"{name}.parquet" for name in benchmarks}
+    cue_set = folder / "cue_sets" / f"{job.method}.yaml"
+    if job.stage == "traces":
+        target, words = Target("traces", pair.name), []
+    elif job.stage in ("infer", "ablation") and cue_set.is_file():
+        target, words = Target("infer", pair.name, job.method), words_in(cue_set)
+    else:
+        return {}
+    settings = recipes.settings_of(pair.params, target)
+    store = asking.answers_store(settings, settings.method, words)
+    return {
+        name: sum(task.key in store for task in asked([file], settings.method, settings.repeats))
+        for name, file in files.items()
+        if file.is_file()
+    }

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from stages.config.schema import Benchmark, DemoPair, File
+from stages.config.selection import benchmarks_of, methods_of
 from stages.methods.base import Method
 from stages.planning.assumptions import Assumptions
 from stages.planning.jobs import Job
@@ -37,7 +38,7 @@ def estimates(pair: PlannedPair, job: Job) -> list[Estimate]:
             return [latency(pair)]
         case "answer_stage":
             return [answer_stage(pair, job)]
-    names = pair.params.benchmarks_of(pair.name, job.method)
+    names = benchmarks_of(pair.params, pair.name, job.method)
     return [writing(pair, job, name, disk.answers) for name in names]
 
 
@@ -62,7 +63,7 @@ def margins(pair: PlannedPair) -> Estimate:
 
 def latency(pair: PlannedPair) -> Estimate:
     """Estimate the answers of all methods in turn, one at a time."""
-    name, methods = pair.settings.speed_benchmark, pair.params.methods_of(pair.name).values()
+    name, methods = pair.settings.speed_benchmark, methods_of(pair.params, pair.name).values()
     asked = pair.params.latency.n_problems * pair.params.latency.runs
     tokens = [asked * answer_tokens(pair, method, name) for method in methods]
     took = sum(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from stages.config.selection import methods_of, variants_of
 from stages.engine import gpus, server
 from stages.engine.spec import EngineSpec, specs
 from stages.planning.pair import PlannedPair
@@ -27,7 +28,7 @@ class Job:
 def jobs(pair: PlannedPair) -> list[Job]:
     """Return every start of engines, in the pipeline's order."""
     n, shards = pair.params.infer.concurrency, pair.params.infer.shards
-    methods, variants = pair.params.methods_of(pair.name), pair.params.variants_of(pair.name)
+    methods, variants = methods_of(pair.params, pair.name), variants_of(pair.params, pair.name)
     every = tuple(dict.fromkeys(chain.from_iterable(m.roles for m in methods.values())))
     return [
         Job("traces", "large", ("large",), n),

@@ -127,8 +127,8 @@ def assumed(pairs: Sequence[PlannedPair]) -> list[str]:
         f"checkpoints {disk.checkpoints:g} ({disk.source})"
     )
     lines.append(
-        "kept: answers in shards/, used only if params and code that shape them are the same; "
-        "finished: the file is there, `dvc status` says whether it is up to date"
+        "kept: answers in store/ that this run will use; finished: the file is there, "
+        "`relaygen status` says whether it is up to date"
     )
     return list(dict.fromkeys(lines))
 

@@ -48,8 +48,9 @@ def planned_work(pair: PlannedPair) -> list[PlannedWork]:
 
 def work_of(pair: PlannedPair, job: Job) -> Iterator[PlannedWork]:
     """Yield what a job asks of each benchmark."""
-    for estimate in estimates(pair, job):
-        found = done(pair, job, estimate.benchmark)
+    asked = estimates(pair, job)
+    found = done(pair, job, [estimate.benchmark for estimate in asked])
+    for estimate in asked:
         yield PlannedWork(
             stage=job.stage,
             method=job.method,
@@ -60,8 +61,8 @@ def work_of(pair: PlannedPair, job: Job) -> Iterator[PlannedWork]:
             hours=estimate.hours,
             gpu_hours=estimate.hours * n_gpus(pair, job),
             disk_bytes=estimate.disk_bytes,
-            kept=found.kept,
-            finished=found.finished,
+            kept=found[estimate.benchmark].kept,
+            finished=found[estimate.benchmark].finished,
         )
 
 

@@ -6,12 +6,17 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 from stages import plan
 from stages.config.params import load
 from stages.config.schema import File
+from stages.config.selection import methods_of, variants_of
+from stages.generation import store
+from stages.generation.answering import tasks
+from stages.generation.asking import answers_store
 from stages.planning import assumptions, done, estimates, overview, sizes
 from stages.planning.assumptions import Shape
 from stages.planning.fit import misfits
@@ -19,6 +24,9 @@ from stages.planning.jobs import jobs
 from stages.planning.pair import PlannedPair, planned_pair
 from stages.planning.work import PlannedWork, planned_work, total
 from stages.runtime.errors import UserError
+from stages.tracking.files import write_text
+from stages.tracking.frames import write_parquet
+from stages.tracking.recipes import Target, settings_of
 
 pytestmark = pytest.mark.unit
 
@@ -30,9 +38,9 @@ R1_SMALL = KNOWN.models["deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"]
 
 @pytest.fixture(autouse=True)
 def nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No results, no shards."""
+    """No results, an empty store."""
     monkeypatch.setattr(done, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(done, "SHARDS", tmp_path / "shards")
+    monkeypatch.setattr(store, "STORE", tmp_path / "store")
 
 
 def params_file(tmp_path: Path, **changes: Any) -> Path:
@@ -59,6 +67,17 @@ def line(pair: PlannedPair, method: str, benchmark: str) -> PlannedWork:
     lines = planned_work(pair)
     (found,) = (one for one in lines if (one.method, one.benchmark) == (method, benchmark))
     return found
+
+
+def keep(pair: PlannedPair, method: str, benchmark: str, n: int) -> None:
+    """Write a method's cue set and `n` problems, and keep an answer to each."""
+    problems = pl.DataFrame({"problem_id": range(n), "prompt_ids": [[i] for i in range(n)]})
+    write_parquet(done.RESULTS / pair.name / f"problems/{benchmark}.parquet", problems)
+    write_text(done.RESULTS / pair.name / f"cue_sets/{method}.yaml", "[]\n")
+    settings = settings_of(pair.params, Target("infer", pair.name, method))
+    with answers_store(settings, settings.method, []) as answers:
+        for task in tasks(problems, repeats=1):
+            answers.append(task.key, {})
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -175,7 +194,7 @@ def test_parts_start_engines_of_their_own_and_fill_them_as_long_as_there_are_ans
     whole, parts = planned(tmp_path, "qwen3"), planned(tmp_path, "qwen3", infer__shards=40)
     assert line(parts, "large", "math500").hours == line(whole, "large", "math500").hours
     assert line(parts, "large", "aime25").hours > line(whole, "large", "aime25").hours
-    answering = len(PARAMS.methods_of("qwen3")) + len(PARAMS.variants_of("qwen3"))
+    answering = len(methods_of(PARAMS, "qwen3")) + len(variants_of(PARAMS, "qwen3"))
     assert planned_work(parts)[-1].method == f"{4 + answering * 40} starts"
 
 
@@ -200,18 +219,20 @@ def test_the_demo_takes_no_gpus_and_about_half_an_hour(tmp_path: Path) -> None:
 
 
 def test_what_is_there_is_not_to_be_done_again(tmp_path: Path) -> None:
-    done = tmp_path / "results/demo/generations/large/chains_short.parquet"
-    done.parent.mkdir(parents=True)
-    done.touch()
-    shards = tmp_path / "shards/demo"
-    shards.mkdir(parents=True)
-    (shards / "large-chains_long-1of1-0123456789abcdef.jsonl").write_text("{}\n{}\n{}\n{torn")
-    (shards / "large-chains_long-1of2-0123456789abcdef.jsonl").write_text("{}\n")
     pair = planned(tmp_path, "demo")
+    folder = tmp_path / "results/demo"
+    (folder / "generations/large").mkdir(parents=True)
+    (folder / "generations/large/chains_short.parquet").touch()
+    keep(pair, "large", "chains_long", 3)
     short, long = line(pair, "large", "chains_short"), line(pair, "large", "chains_long")
     assert (short.left, short.status) == (0, "finished")
     assert (long.left, long.status) == (1 - 3 / 60, "3 kept")
     assert line(pair, "large", "chains_choice").status == "-"
+
+
+def test_answers_under_another_recipe_are_not_counted(tmp_path: Path) -> None:
+    keep(planned(tmp_path, "demo", seed=1), "large", "chains_long", 3)
+    assert line(planned(tmp_path, "demo"), "large", "chains_long").status == "-"
 
 
 def test_engines_are_started_only_for_what_is_not_finished(tmp_path: Path) -> None:
