@@ -18,42 +18,48 @@ export DVC_NO_ANALYTICS := 1
 # Engines import a great deal at every start: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo plan bench test lint lock containers clean
+.PHONY: help setup demo plan bench test test-fast lint docs lock containers clean
 
-help: ## Show the targets
+help: ## Show the targets, with the time that each takes on two cores where it is known
 	@sed -n 's/^\([a-z/-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-setup: $(STAMP) ## Create .venv with the locked packages (3 minutes, once)
+setup: $(STAMP) ## Create .venv with the locked packages and the command relaygen (3 minutes, once)
 
-demo: setup ## Run the whole pipeline on the bundled pair of models
+demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes)
 	dvc repro
 	@python -m stages.report --list
 
-plan: setup ## Print what a run would do and take, for the pairs of params.yaml; start nothing
-	@python -m stages.plan
+plan: setup ## Print what a run would do and take, for the pairs of params.yaml (1 second)
+	@relaygen plan
 
 bench: setup ## Measure how fast it is on this machine; put the table into README.md (16 minutes)
 	snakemake --cores all --forceall --quiet rules progress host -- bench
 
-test: setup ## Run the tests: unit, integration with real engines, end to end
+test: setup ## Run all tests: unit, integration with real engines, end to end
 	pytest
 
-lint: setup ## Check style, types and the workflow; change nothing
+test-fast: setup ## Run the unit tests: no engine, no pipeline (1 minute)
+	pytest tests/unit
+
+lint: setup ## Check style, types and the workflow; change nothing (1 minute, then 10 seconds)
 	ruff check .
 	ruff format --check .
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
+docs: setup ## Build the documentation in site/; a dead link is an error (5 seconds)
+	mkdocs build --strict --quiet
+
 # Versions already locked stay while they fit; for newer ones, remove the locks first. What the images
 # install is the same, less what they do not need.
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --python-version 3.11 \
   --generate-hashes --quiet
-lock: ## Resolve pyproject.toml into exact versions with hashes
+lock: ## Resolve pyproject.toml into exact versions with hashes (20 seconds)
 	$(call need_python)
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(VENV)/bin/uv || python -m pip install --quiet uv
-	$(COMPILE) --universal --extra engine --extra dev --no-emit-package torch --output-file $(LOCK) >/dev/null
+	$(COMPILE) --universal --extra engine --extra dev --extra docs --no-emit-package torch --output-file $(LOCK) >/dev/null
 	$(COMPILE) --universal --no-annotate --constraint $(LOCK) \
 	  --output-file containers/pipeline.lock >/dev/null
 	$(COMPILE) --universal --no-annotate --constraint $(LOCK) --extra engine --no-emit-package torch \
@@ -83,9 +89,9 @@ containers/base: ## Make a local base with debootstrap (as root), for `make cont
 	rm -f $@.part/var/cache/apt/archives/*.deb
 	mv $@.part $@
 
-clean: ## Remove .venv and caches; results/ and the DVC cache stay
-	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache
-	find stages tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+clean: ## Remove .venv, site/ and caches; results/, store/ and the DVC cache stay
+	rm -rf $(VENV) site .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find containers demo_pair stages tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # torch comes by pip, from whatever index pip is configured for: a CPU build if it offers one, else
 # the CUDA build, which runs on CPU too. uv reads no pip settings; where it finds no index, pip does
@@ -97,6 +103,7 @@ $(STAMP): $(LOCK)
 	python -m pip install --quiet $(TORCH) $(UV)
 	uv pip install --quiet --no-deps --require-hashes -r $(LOCK) \
 	  || python -m pip install --quiet --no-deps --require-hashes -r $(LOCK)
+	python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 define need_python

@@ -11,6 +11,7 @@ import vllm
 from stages.config.params import load
 from stages.engine import server
 from stages.engine.client import Client
+from stages.engine.spec import specs
 from stages.methods.base import Request
 
 
@@ -18,7 +19,7 @@ async def answer() -> str:
     """A few tokens from a server of its own."""
     params = load(Path("params.yaml"))
     pair = params.pair("demo")
-    wanted = server.specs(pair, params.engines, ("small",), concurrency=1)
+    wanted = specs(pair, params.engines, ("small",), concurrency=1)
     with (
         TemporaryDirectory() as logs,
         server.running(wanted, params.engines, Path(logs)) as engines,

@@ -32,7 +32,7 @@ def text(random: Random, problem: task.Problem, slips: float) -> Parts:
     return [(task.completion(random, problem, slips) + END_OF_TURN, True)]
 
 
-def arithmetic(random: Random, _: task.Problem, slips: float) -> Parts:
+def arithmetic(random: Random, _problem: task.Problem, slips: float) -> Parts:
     """Facts, one after the other, in the words of the traces."""
     parts: Parts = []
     for _ in range(FACTS_PER_ROW):
@@ -45,7 +45,7 @@ def arithmetic(random: Random, _: task.Problem, slips: float) -> Parts:
     return parts
 
 
-def lookup(random: Random, problem: task.Problem, _: float) -> Parts:
+def lookup(random: Random, problem: task.Problem, _slips: float) -> Parts:
     """Every step of the problem once, in random order: what it says, copied from the prompt."""
     parts: Parts = [THINK]
     steps = list(enumerate(problem.steps))
@@ -64,7 +64,7 @@ def recall(random: Random, problem: task.Problem, slips: float) -> Parts:
     return [(piece, i % 2 == 1) for i, piece in enumerate(pieces)]
 
 
-def options(random: Random, problem: task.Problem, _: float) -> Parts:
+def options(random: Random, problem: task.Problem, _slips: float) -> Parts:
     """Every option's letter, in random order."""
     parts: Parts = [THINK]
     for result in random.sample(problem.options, len(problem.options)):

@@ -46,6 +46,7 @@ class MidLayer(nn.Module):
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         width = config.hidden_size
+        assert config.head_dim
         self.n_heads, self.head_dim = config.num_attention_heads, config.head_dim
         self.input_layernorm = LlamaRMSNorm(width, config.rms_norm_eps)
         self.hidden_norm = LlamaRMSNorm(width, config.rms_norm_eps)
@@ -79,7 +80,8 @@ class MidLayer(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """[rows, length, width] -> [rows, heads, length, head_dim]."""
-        return x.unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (self.n_heads, self.head_dim))
+        return heads.transpose(1, 2)
 
     def _attend(self, query: Tensor, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Causal attention to the true states, and to each draft's own line."""
@@ -113,7 +115,8 @@ class Eagle3Head(nn.Module):
         `aux` [rows, length, 3 widths]: the large model's states; `embeds` [rows, length, width]:
         the token at each position.
         """
-        hidden, cache, logits = self.fc(aux), [], []
+        hidden, logits = self.fc(aux), []
+        cache: list[tuple[Tensor, Tensor]] = []
         for _ in range(DRAFTS):
             embeds = embeds.roll(-1, dims=1)  # what rolls in at the end has no target
             hidden = self.midlayer(embeds, hidden, cache)
@@ -169,7 +172,7 @@ def train_step(
 def head_config(large: Qwen3ForCausalLM) -> LlamaConfig:
     """The head's shape, after the large model's."""
     target = large.config
-    return LlamaConfig(
+    return LlamaConfig(  # type: ignore[call-arg]  # also takes keys that it does not declare
         architectures=["LlamaForCausalLMEagle3"],
         hidden_size=target.hidden_size,
         intermediate_size=target.intermediate_size,

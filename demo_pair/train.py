@@ -15,10 +15,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 from demo_pair import task, tokenizer
 from demo_pair.drills import DRILLS, Drill
@@ -109,7 +111,7 @@ def build_model(recipe: Recipe, vocab_size: int, eos_token_id: int) -> Qwen3ForC
     """A Qwen3 model at the depth of the first phase, weights drawn from the seed."""
     torch.manual_seed(SEED)
     return Qwen3ForCausalLM(
-        Qwen3Config(
+        Qwen3Config(  # type: ignore[call-arg]  # also takes keys that it does not declare
             vocab_size=vocab_size,
             hidden_size=recipe.hidden,
             intermediate_size=3 * recipe.hidden,
@@ -128,7 +130,7 @@ def build_model(recipe: Recipe, vocab_size: int, eos_token_id: int) -> Qwen3ForC
 
 def to_depth(model: Qwen3ForCausalLM, n_layers: int) -> None:
     """Deepen the model or fold it back."""
-    layers = list(model.model.layers)
+    layers = cast(list[Qwen3DecoderLayer], list(model.model.layers))
     folded = n_layers < len(layers)
     new = layers[:: len(layers) // n_layers] if folded else deepened(layers, n_layers)
     for i, layer in enumerate(new):
@@ -138,7 +140,7 @@ def to_depth(model: Qwen3ForCausalLM, n_layers: int) -> None:
     model.config.layer_types = ["full_attention"] * n_layers
 
 
-def deepened(old: list[nn.Module], n_layers: int) -> list[nn.Module]:
+def deepened(old: list[Qwen3DecoderLayer], n_layers: int) -> list[Qwen3DecoderLayer]:
     """Each block followed by copies that add nothing yet, `n_layers` blocks in all."""
     copies, rest = divmod(n_layers, len(old))
     if rest:
@@ -206,7 +208,8 @@ def pad(rows: list[Row], length: int) -> tuple[Tensor, Tensor]:
 
 def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for the matrices, AdamW for embeddings and norms."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
     return [
@@ -254,7 +257,7 @@ class Run:
             self.step, optimizer_states = state["step"], state["optimizers"]
             to_depth(self.model, state["n_layers"])
             self.model.load_state_dict(state["model"])
-        self.model.to(self.device)
+        self.model.to(self.device)  # type: ignore[arg-type]  # its decorator hides the signature
         self.opts = optimizers(self.model)
         for opt, saved in zip(self.opts, optimizer_states or (), strict=False):
             opt.load_state_dict(saved)
@@ -306,7 +309,7 @@ def train(name: str, out: Path) -> None:
             run.train(phase, first)
         first += phase.steps
     run.save()
-    run.model.to(torch.bfloat16).save_pretrained(out)
+    run.model.to(torch.bfloat16).save_pretrained(out)  # type: ignore[arg-type]  # likewise
     run.tok.save_pretrained(out)
     print(f"{name}: {run.model.num_parameters():,} parameters, {run.step} steps, in {out}")
 

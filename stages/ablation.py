@@ -6,11 +6,11 @@ import polars as pl
 
 from stages.analysis.accuracy import accuracy_row
 from stages.analysis.grading import score
-from stages.config.params import load
-from stages.merge import check_complete
+from stages.generation.answers import check_complete
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import read_parquet, write_csv, write_provenance
+from stages.tracking import provenance, recipes
+from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 COLUMNS = ("pass_at_1", "ci_low", "ci_high", "large_utilization")
 
@@ -23,25 +23,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="cue_ablation.csv")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    pair = params.pair(args.pair)
-    name = pair.ablation_benchmark
+    job = recipes.begin("ablation", args)
+    settings = job.settings
+    name = settings.ablation_benchmark
     files = [args.problems / f"{name}.parquet"]
     problems = read_parquet(files[0])
-    scoring = pair.benchmarks[name].scoring
     rows = []
-    for method in ("relaygen", *params.variants_of(args.pair)):
+    for method in ("relaygen", *settings.variants):
         path = args.generations / method / f"{name}.parquet"
         files.append(path)
         answers = read_parquet(path)
-        check_complete(answers, problems, pair.repeats, path)
-        scores = score(answers, problems, scoring)
-        figures = accuracy_row(scores, answers, params.tables.bootstrap, params.seed)
+        check_complete(answers, problems, settings.repeats, path)
+        scores = score(answers, problems, settings.scoring[name])
+        figures = accuracy_row(scores, answers, settings.bootstrap, settings.seed)
         row = {column: figures[column] for column in COLUMNS}
         rows.append({"pair": args.pair, "cue_set": method, "benchmark": name, **row})
     write_csv(args.out, pl.DataFrame(rows))
-    origin = provenance.derived(files, seed=params.seed, bootstrap=params.tables.bootstrap)
-    write_provenance(origin, args.out)
+    write_provenance(provenance.derived(job, files), args.out)
 
 
 if __name__ == "__main__":

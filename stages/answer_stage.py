@@ -1,21 +1,20 @@
 """Does it matter who writes the answer stage? (paper section 4: 99.86 % of answers stay the same)
 
-The small model writes the answer stage behind the large model's own reasoning; its final answer is
-compared with the large model's, whether right or wrong.
+The small model writes the answer stage behind the large model's own reasoning.
 """
 
 from pathlib import Path
 
 import polars as pl
 
-from stages.analysis.answer_stage import SMALL, consistency, tasks
-from stages.config.params import load
-from stages.engine import server
-from stages.generation.answering import Answering
+from stages.analysis.answer_stage import consistency, tasks
+from stages.generation import asking
+from stages.generation.answers import table
 from stages.problems.availability import available
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import Shard, read_parquet, write_csv, write_provenance
+from stages.tracking import provenance, recipes
+from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
@@ -26,28 +25,31 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="answer_stage.csv")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    pair = params.pair(args.pair)
-    specs = server.specs(pair, params.engines, SMALL.roles, params.infer.concurrency)
-    rows, shards, files = [], [], []
-    with server.running(specs, params.engines, command_line.engine_logs(args.log)) as engines:
-        asking = Answering(params, pair, SMALL, (), engines)
-        for name in available(pair.benchmarks, args.problems):
-            file = args.large / f"{name}.parquet"
-            files.append(file)
-            origin = provenance.of_answers(params, args.pair, specs, file)
-            shards.append(Shard(provenance.shard_path(args.pair, f"answer_stage-{name}", origin)))
-            large = read_parquet(file)
-            todo = tasks(large, read_parquet(args.problems / f"{name}.parquet"))
-            kept = asking.collect(todo, shards[-1], f"answer stage {name}")
-            small = pl.DataFrame(kept, infer_schema_length=None)
-            figures = consistency(large, small, pair.benchmarks[name])
-            rows.append({"pair": args.pair, "benchmark": name, **figures})
+    job = recipes.begin("answer_stage", args)
+    settings = job.settings
+    files = {
+        name: args.large / f"{name}.parquet"
+        for name in available(settings.benchmarks, args.problems)
+    }
+    large = {name: read_parquet(file) for name, file in files.items()}
+    todo = {
+        name: tasks(answers, read_parquet(args.problems / f"{name}.parquet"))
+        for name, answers in large.items()
+    }
+    every = [task for some in todo.values() for task in some]
+    asking.ask(job, settings.method, (), every, "1of1", command_line.engine_logs(args.log))
+    store = asking.answers_store(settings, settings.method, ())
+    rows = [
+        {
+            "pair": args.pair,
+            "benchmark": name,
+            **consistency(large[name], table(todo[name], store), settings.scoring[name]),
+        }
+        for name in files
+    ]
     write_csv(args.out, pl.DataFrame(rows))
-    origin = provenance.of_answers(params, args.pair, specs, *files)
-    write_provenance(provenance.finished(origin), args.out)
-    for shard in shards:
-        shard.remove()
+    sessions = (store.session(task.key) for task in every)
+    write_provenance(provenance.of_answers(job, sessions, *files.values()), args.out)
 
 
 if __name__ == "__main__":

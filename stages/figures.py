@@ -15,9 +15,9 @@ from stages.analysis.plots import (
     timeline,
     token_share,
 )
-from stages.config.params import load
 from stages.runtime import command_line
-from stages.tracking.files import read_parquet
+from stages.tracking import provenance, recipes
+from stages.tracking.frames import read_parquet
 
 
 def main() -> None:
@@ -31,25 +31,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the figures")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
+    job = recipes.begin("figures", args)
+    settings = job.settings
     sns.set_theme(style="ticks", context="paper", rc={"axes.spines.top": False,
                   "axes.spines.right": False, "pdf.fonttype": 42})  # fmt: skip
     cues = pl.read_csv(args.cues)
     selected = cues.filter("selected")["cue"].to_list()
     table = pl.read_csv(args.table).filter(pair=args.pair)
     speed = pl.read_csv(args.speed).filter(pair=args.pair)
-    matching = params.pair(args.pair).cue_matching
     margins, latency = read_parquet(args.margins), read_parquet(args.latency)
     for name, (figure, made_from) in {
-        "margins": (margins_along_trace(margins, selected, matching), [args.margins, args.cues]),
-        "cues": (cue_effects(cues, params.cues.min_segments), [args.cues]),
+        "margins": (
+            margins_along_trace(margins, selected, settings.cue_matching),
+            [args.margins, args.cues],
+        ),
+        "cues": (cue_effects(cues, settings.min_segments), [args.cues]),
         "accuracy": (accuracy(table), [args.table]),
         "tokens": (token_share(table), [args.table]),
         "speed": (speed_bars(speed), [args.speed]),
         "pareto": (speed_against_accuracy(speed, table), [args.speed, args.table]),
         "timeline": (timeline(latency), [args.latency]),
     }.items():
-        save(figure, made_from, args.out, f"{args.pair}-{name}")
+        save(figure, provenance.derived(job, made_from), args.out, f"{args.pair}-{name}")
 
 
 if __name__ == "__main__":

@@ -1,56 +1,81 @@
-"""How long answers take: one request at a time, all methods on the same engines (paper Table 3).
+"""How long answers take: one request at a time, all methods on the same engines (paper Table 3)."""
 
-Every problem is asked `runs` times. Methods take turns problem by problem, each run in another
-order, so that a slow minute hits all alike. A short request per engine comes first and is not
-counted. What other work used of the machine meanwhile is recorded with every answer.
-"""
-
-import itertools
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 import uvloop
 
-from stages import recipe
-from stages.config.params import load
-from stages.engine import server
-from stages.generation.answering import Answering
-from stages.generation.latency import SCHEMA, first_problems, measure, note_load
+from stages.analysis.cue_sets import words_in
+from stages.engine.spec import EngineSpec, specs
+from stages.generation import asking, latency
+from stages.generation.latency import Turn
+from stages.generation.store import Store
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import Shard, write_parquet
+from stages.tracking import code, host, provenance, recipes
+from stages.tracking.frames import write_parquet
+from stages.tracking.recipes import Job
+
+Cues = dict[str, list[str]]
+
+
+def measure(job: Job, cues: Cues, missing: list[Turn], store: Store, logs: Path) -> None:
+    """Start the engines of all methods and time the turns that the store lacks."""
+    methods = job.settings.methods
+    answering = {
+        name: asking.answering(job.settings, method, cues[name]) for name, method in methods.items()
+    }
+
+    async def run(engines: asking.Engines) -> None:
+        async with asking.connected(engines, job.settings.sampling, job.infer) as clients:
+            await latency.measure(answering, missing, store, clients)
+
+    with asking.running(job, engine_specs(job), store, logs) as engines:
+        uvloop.run(run(engines))
+
+
+def engine_specs(job: Job) -> list[EngineSpec]:
+    """Return the engines of all methods, one request at a time."""
+    roles = tuple(chain.from_iterable(one.roles for one in job.settings.methods.values()))
+    return specs(job.settings, job.engines, roles, concurrency=1)
+
+
+def kept_by(job: Job, cues: Cues) -> dict[str, object]:
+    """Return what shapes a measurement: all methods' answers, the protocol and the machine."""
+    methods = job.settings.methods
+    return {
+        "methods": {
+            name: recipes.answers_recipe(job.settings, method, cues[name])
+            for name, method in methods.items()
+        },
+        "hardware": host.hardware(),
+        "code": code.closure("stages.generation.latency"),
+    }
 
 
 def main() -> None:
     """Write latency.parquet of a pair."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--problems", type=Path, required=True, help="the benchmark to time")
-    parser.add_argument("--recipes", type=Path, required=True, help="folder METHOD.yaml")
+    parser.add_argument("--cue-sets", type=Path, required=True, help="folder METHOD.yaml")
     parser.add_argument("--out", type=Path, required=True, help="latency.parquet")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    pair, methods = params.pair(args.pair), params.methods_of(args.pair)
-    problems = first_problems(args.problems, params.latency.n_problems)
-    cues = {name: tuple(recipe.read(args.recipes / f"{name}.yaml")["cues"]) for name in methods}
-    roles = tuple(itertools.chain.from_iterable(m.roles for m in methods.values()))
-    specs = server.specs(pair, params.engines, roles, concurrency=1)
-    lines = {name: method.model_dump() for name, method in methods.items()}
-    handoff = {name: params.handoff(pair, method) for name, method in methods.items()}
-    origin = provenance.of_answers(
-        params, args.pair, specs, args.problems, methods=lines, cues=cues, handoff=handoff,
-        latency=params.latency.model_dump(),
-    )  # fmt: skip
-    shard = Shard(provenance.shard_path(args.pair, "latency", origin))
-    with server.running(specs, params.engines, command_line.engine_logs(args.log)) as engines:
-        asking = {
-            name: Answering(params, pair, method, cues[name], engines)
-            for name, method in methods.items()
-        }
-        rows = uvloop.run(measure(asking, problems, params.latency.runs, shard))
-    note_load(rows)
-    write_parquet(args.out, pl.DataFrame(rows, schema=SCHEMA), provenance.finished(origin))
-    shard.remove()
+    job = recipes.begin("latency", args)
+    settings = job.settings
+    problems = latency.first_problems(args.problems, settings.latency.n_problems)
+    files = {name: args.cue_sets / f"{name}.yaml" for name in settings.methods}
+    cues = {name: words_in(file) for name, file in files.items()}
+    turns = latency.order(settings.methods, problems, settings.latency.runs)
+    logs = command_line.engine_logs(args.log)
+    with Store.under("latency", kept_by(job, cues)) as store:
+        if missing := [turn for turn in turns if turn.key not in store]:
+            measure(job, cues, missing, store, logs)
+        rows = latency.rows(turns, store)
+        latency.note_load(rows)
+        sessions = (store.session(turn.key) for turn in turns)
+        origin = provenance.of_answers(job, sessions, args.problems, *files.values())
+    write_parquet(args.out, pl.DataFrame(rows, schema=latency.SCHEMA), origin)
 
 
 if __name__ == "__main__":

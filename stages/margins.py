@@ -1,18 +1,37 @@
-"""The small model reads each trace once: per token, p(top-1) - p(top-2) (paper section 3.1).
-
-Traces are read, asked about and written in their order, a few at once: memory does not grow with
-their number.
-"""
+"""The small model reads each trace once: per token, p(top-1) - p(top-2) (paper section 3.1)."""
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 
-from stages.config.params import load
-from stages.engine import server
-from stages.generation.margins import read_all
+from stages.engine import models
+from stages.engine.client import Client
+from stages.engine.server import Engine
+from stages.engine.spec import specs
+from stages.generation import asking, margins
+from stages.generation.store import Store
 from stages.runtime import command_line
-from stages.tracking import provenance
+from stages.tracking import provenance, recipes
 from stages.tracking.files import check_file
+from stages.tracking.recipes import Job
+
+
+async def write(job: Job, traces: Path, out: Path, store: Store, engine: Engine | None) -> None:
+    """Write margins.parquet, reading by `engine` those that the store lacks."""
+    tokenizer = models.tokenizer(job.settings.tokenizer)
+    # Twice as many as the engine takes at once: it never waits for the next.
+    at_once = 2 * job.infer.concurrency
+
+    def origin() -> dict[str, object]:
+        return provenance.of_answers(job, margins.sessions(traces, store), traces)
+
+    if engine is None:
+        known = margins.Kept(store, None)
+        await margins.write(out, margins.tables(traces, known, at_once, tokenizer), origin)
+        return
+    async with Client(engine, None, job.infer) as client:
+        reader = margins.Kept(store, client)
+        await margins.write(out, margins.tables(traces, reader, at_once, tokenizer), origin)
 
 
 def main() -> None:
@@ -22,16 +41,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="margins.parquet")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    pair = params.pair(args.pair)
+    job = recipes.begin("margins", args)
     check_file(args.traces)
     # Prompt logprobs bypass the prefix cache, and old vLLM versions returned stale ones from it.
-    specs = server.specs(
-        pair, params.engines, ("small",), params.infer.concurrency, prefix_caching=False
+    wanted = specs(
+        job.settings, job.engines, ("small",), job.infer.concurrency, prefix_caching=False
     )
-    origin = provenance.of_answers(params, args.pair, specs, args.traces)
-    with server.running(specs, params.engines, command_line.engine_logs(args.log)) as engines:
-        asyncio.run(read_all(args.traces, engines["small"], params, pair, args.out, origin))
+    store = Store.under("margins", recipes.margins_recipe(job.settings))
+    logs = command_line.engine_logs(args.log)
+    with store, ExitStack() as stack:
+        engine = None
+        if margins.missing(args.traces, store):
+            engine = stack.enter_context(asking.running(job, wanted, store, logs))["small"]
+        asyncio.run(write(job, args.traces, args.out, store, engine))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,36 @@
-"""The parts of a method's answers in one file per benchmark: every problem and repeat, once."""
+"""The answers of a method, put together from the store: a table per benchmark."""
 
+import json
 from pathlib import Path
 
-import polars as pl
-
-from stages import recipe
-from stages.config.params import load
+from stages.generation.answers import asked, check_complete, table
+from stages.generation.store import Store
 from stages.problems.availability import available
 from stages.runtime import command_line
-from stages.runtime.errors import UserError
-from stages.tracking import provenance
-from stages.tracking.files import read_parquet, read_provenance, write_parquet, write_text
+from stages.tracking import provenance, recipes
+from stages.tracking.files import Row, check_file, write_text
+from stages.tracking.frames import read_parquet, write_parquet
+from stages.tracking.notes import write_provenance
+from stages.tracking.recipes import Job
 
 
-def check_complete(frame: pl.DataFrame, problems: pl.DataFrame, repeats: int, path: Path) -> None:
-    """Every problem x repeat is there exactly once."""
-    wanted = len(problems) * repeats
-    have = frame.select("problem_id", "repeat").n_unique()
-    if have != wanted or len(frame) != wanted:
-        raise UserError(
-            f"{path}: {len(frame)} answers ({have} different) for {wanted} problems x repeats; "
-            "run the infer stage again"
-        )
+def read(receipt: Path) -> Row:
+    """Return the receipt of a job that asked for answers."""
+    check_file(receipt)
+    content: Row = json.loads(receipt.read_text())
+    return content
+
+
+def write(job: Job, problems: Path, receipts: list[Row], out: Path) -> None:
+    """Write one benchmark's answers."""
+    settings, (receipt, *_) = job.settings, receipts
+    store = Store(Path(receipt["store"]))
+    todo = asked([problems], settings.method, settings.repeats)
+    answers = table(todo, store)
+    check_complete(answers, read_parquet(problems), settings.repeats, out)
+    sessions = (store.session(task.key) for task in todo)
+    origin = provenance.of_answers(job, sessions, problems, asked_by=receipt["recipe"])
+    write_parquet(out, answers, origin)
 
 
 def main() -> None:
@@ -29,22 +38,19 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--method", required=True, help="a method under `methods:`")
     parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
-    parser.add_argument("--recipe", type=Path, required=True, help="what the method depends on")
-    parser.add_argument("--parts", type=Path, nargs="*", default=[], help="folders of answers")
+    parser.add_argument("--receipts", type=Path, nargs="*", default=[], help="of the infer jobs")
     parser.add_argument("--out", type=Path, required=True, help="folder for the answers")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    if why := recipe.read(args.recipe).get("left_out"):
-        write_text(args.out / "left_out.txt", f"{why}\n")
+    job = recipes.begin("merge", args)
+    if reason := job.settings.skip_reason:
+        note = args.out / "left_out.txt"
+        write_text(note, f"{reason}\n")
+        write_provenance(provenance.derived(job, []), note)
         return
-    for name in available(params.benchmarks_of(args.pair, args.method), args.problems):
-        files = [part / f"{name}.parquet" for part in args.parts]
-        answers = pl.concat([read_parquet(file) for file in files]).sort("problem_id", "repeat")
-        problems = read_parquet(args.problems / f"{name}.parquet")
-        out = args.out / f"{name}.parquet"
-        check_complete(answers, problems, params.pair(args.pair).repeats, out)
-        write_parquet(out, answers, provenance.of_parts(map(read_provenance, files)))
+    receipts = [read(path) for path in args.receipts]
+    for name in available(job.settings.benchmarks, args.problems):
+        write(job, args.problems / f"{name}.parquet", receipts, args.out / f"{name}.parquet")
 
 
 if __name__ == "__main__":

@@ -1,39 +1,65 @@
-"""Benchmarks and calibration set of a pair: one schema, prompts rendered to token ids.
+"""The problem sets of a pair: one schema, prompts rendered to token ids.
 
 Writes one Parquet file per problem set (problem_id, prompt, gold, prompt_ids, and steps_prompt_ids,
-the other words that a method may ask in) and the pair's tokenizer. Everything that would make a
-later stage fail for sure (models, tokenizers, lengths) is found here. A benchmark that this account
-may not read is left out, and noted.
+the wording that asks for steps). Without --set all of them, with the pair's tokenizer and a note of
+the benchmarks that this account may not read.
 """
 
+from argparse import Namespace
 from pathlib import Path
 
 from stages.config.params import load
+from stages.config.settings import Settings
 from stages.engine import models
+from stages.engine.hub import UnavailableError
 from stages.problems import availability
-from stages.problems.prompts import check_models, problem_sets
+from stages.problems.fit import check_models
+from stages.problems.prompts import SCHEMA, problem_set
 from stages.runtime import command_line
-from stages.tracking.files import write_parquet, write_text
+from stages.runtime.errors import UserError
+from stages.tracking import recipes
+from stages.tracking.files import write_text
+from stages.tracking.frames import write_parquet
+
+
+def write(name: str, args: Namespace) -> None:
+    """Write one problem set; without rows, and with the reason, where it cannot be read."""
+    job = recipes.begin("prepare", Namespace(**vars(args) | {"set": name}))
+    out = args.out / f"{name}.parquet"
+    try:
+        frame, origin = problem_set(name, job.settings)
+    except UnavailableError as error:
+        reason = left_out(name, job.settings, error)
+        frame, origin = SCHEMA.to_frame(), {availability.LEFT_OUT: reason}
+    write_parquet(out, frame, {**origin, "recipe": job.record})
+
+
+def left_out(name: str, settings: Settings, error: UnavailableError) -> str:
+    """Return why a benchmark is left out, and say so; UserError if the run needs it."""
+    if settings.needed_for:
+        raise UserError(f"{name} is {settings.needed_for}, and {error}") from error
+    command_line.warn(f"{name} is left out: {error}; then prepare it again (docs/benchmarks.md)")
+    return str(error)
 
 
 def main() -> None:
-    """Write every problem set of a pair."""
+    """Write one problem set of a pair, or all."""
     parser = command_line.parser(__doc__)
+    parser.add_argument("--set", help="the problem set to write; default: all, and the tokenizer")
     parser.add_argument("--out", type=Path, required=True, help="folder for the Parquet files")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    check_models(args.pair, params.pair(args.pair))
-    frames, left_out = problem_sets(params, args.pair)
-    for name, (frame, origin) in frames.items():
-        write_parquet(args.out / f"{name}.parquet", frame, origin)
-    availability.note(args.out, left_out)
-    tokenizer = models.tokenizer(params.pair(args.pair)).to_str(pretty=True)
-    write_text(args.out / "tokenizer.json", tokenizer)
-    for name, reason in left_out.items():
-        command_line.warn(
-            f"{name} is left out: {reason}; then make its problems again (see README)"
-        )
+    if args.set:
+        write(args.set, args)
+        return
+    pair = load(args.params).pair(args.pair)
+    check_models(args.pair, pair.engines)
+    for name in pair.problem_sets:
+        write(name, args)
+    availability.note(args.out, availability.reasons(args.out, pair.problem_sets))
+    write_text(
+        args.out / "tokenizer.json", models.tokenizer(pair.engines["large"]).to_str(pretty=True)
+    )
 
 
 if __name__ == "__main__":

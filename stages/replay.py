@@ -25,8 +25,9 @@ from stages.analysis.replay import (
 from stages.methods.matching import CueMatching
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
-from stages.tracking import provenance
-from stages.tracking.files import write_provenance, write_text
+from stages.tracking import provenance, recipes
+from stages.tracking.files import write_text
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
@@ -44,12 +45,12 @@ def main() -> None:
         "--cues",
         required=True,
         help="a published set (qwen3, r1), all candidates (all), a cues.csv, or a .yaml file: a "
-        "method's recipe or a list of cues",
+        "method's cue set or a list of cues",
     )
     parser.add_argument(
         "--matching",
         choices=get_args(CueMatching),
-        help="default: a recipe's own, substring for a published set, else boundary",
+        help="default: a cue set's own, substring for a published set, else boundary",
     )
     parser.add_argument(
         "--min-tokens", type=int, default=5, help="no cue in a segment's first ones"
@@ -60,6 +61,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="write that object to this file instead")
     parser.add_argument("--log", type=Path, help="also log to this file")
+    parser.add_argument("--pair", help="in the pipeline: the pair whose relay this is")
+    parser.add_argument("--recipe", type=Path, help="the recipe that the run was planned with")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="params.yaml")
     args = parser.parse_args()
     command_line.start_log(args.log)
     given = read_speeds(args.large_tps, args.small_tps, args.handoff_ms)
@@ -69,14 +73,16 @@ def main() -> None:
     if args.matching:
         cues = replace(cues, matching=args.matching)
     tokenizer = read_tokenizer(args.tokenizer)
-    rules = setting(tokenizer, cues, args.min_tokens)
+    job = recipes.begin("replay", args) if args.pair else None
+    min_tokens = job.settings.method.model_dump()["min_tokens"] if job else args.min_tokens
+    rules = setting(tokenizer, cues, min_tokens)
     figures = count(trace_files.read(args.traces, tokenizer), tokenizer, rules).figures()
     if given:
         figures["predicted_speedup"] = predicted_speedup(figures, given)
     if args.out:
         write_text(args.out, json.dumps(figures, indent=2) + "\n")
-        settings = {"cues": cues.cues, "matching": cues.matching, "min_tokens": args.min_tokens}
-        write_provenance(provenance.derived([args.traces], **settings), args.out)
+        settings = {"cues": cues.cues, "matching": cues.matching, "min_tokens": min_tokens}
+        write_provenance(provenance.derived(job, [args.traces], settings=settings), args.out)
     else:
         print(json.dumps(figures) if args.json else in_words(figures))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import jinja2
 
 from stages.analysis.report_page import TEMPLATE, left_out, pair_content, shown, written
-from stages.config.params import load
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
-from stages.tracking import provenance
-from stages.tracking.files import write_provenance, write_text
+from stages.tracking import provenance, recipes
+from stages.tracking.files import write_text
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
@@ -30,10 +30,11 @@ def main() -> None:
         raise UserError("--out is missing: where should the report go?")
     command_line.start_log(args.log)
     template = jinja2.Template(TEMPLATE.read_text(), autoescape=True)
-    run = load(args.params).run
+    job = recipes.begin("report", args)
+    run = job.settings.run
     pairs = [pair_content(args.results, pair) for pair in run]
     write_text(args.out, template.render(pairs=pairs))
-    write_provenance(provenance.derived(shown(args.results, run)), args.out)
+    write_provenance(provenance.derived(job, shown(args.results, run)), args.out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Final answers against gold: math by math-verify, multiple choice by letter.
 
-A wrong or missing final answer is wrong, and so is one that the budget cut off. A missing *row* is
-an error: a run with holes is not scored as if it were complete.
+A missing *row* is an error: a run with holes is not scored as if it were complete.
 """
 
 from pathlib import Path
@@ -9,12 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from stages.analysis.grading import SCHEMA, score
-from stages.config.params import load
-from stages.merge import check_complete
+from stages.generation.answers import check_complete
 from stages.problems.availability import available
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import read_parquet, write_parquet
+from stages.tracking import provenance, recipes
+from stages.tracking.frames import read_parquet, write_parquet
 
 
 def main() -> None:
@@ -25,20 +23,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="scores.parquet")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    pair = params.pair(args.pair)
+    job = recipes.begin("score", args)
+    settings = job.settings
     frames, files = [], []
-    for method in params.methods_of(args.pair):
-        for name in available(pair.benchmarks, args.problems):
+    for method in settings.methods:
+        for name in available(settings.scoring, args.problems):
             path = args.generations / method / f"{name}.parquet"
             problem_set = args.problems / f"{name}.parquet"
             files += [problem_set, path]
             problems, answers = read_parquet(problem_set), read_parquet(path)
-            check_complete(answers, problems, pair.repeats, path)
-            scores = score(answers, problems, pair.benchmarks[name].scoring)
+            check_complete(answers, problems, settings.repeats, path)
+            scores = score(answers, problems, settings.scoring[name])
             frames.append(scores.with_columns(method=pl.lit(method), benchmark=pl.lit(name)))
     table = pl.concat([frame.select(list(SCHEMA)) for frame in frames])
-    write_parquet(args.out, table, provenance.derived(files))
+    write_parquet(args.out, table, provenance.derived(job, files))
 
 
 if __name__ == "__main__":

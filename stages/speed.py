@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from stages.analysis.speedup import check_methods, row
-from stages.config.params import load
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import read_parquet, write_csv, write_provenance
+from stages.tracking import provenance, recipes
+from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
@@ -23,15 +23,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="speed.csv")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
+    job = recipes.begin("speed", args)
+    settings = job.settings
     latency = read_parquet(args.latency)
-    methods = list(params.methods_of(args.pair))
-    check_methods(latency, methods, args.latency)
-    rows = [{"pair": args.pair, **row(name, latency, params, args.pair)} for name in methods]
+    check_methods(latency, list(settings.methods), args.latency)
+    rows = [{"pair": args.pair, **row(name, latency, settings)} for name in settings.methods]
     write_csv(args.out, pl.DataFrame(rows, infer_schema_length=None))
-    bootstrap = params.tables.bootstrap
-    origin = provenance.derived([args.latency], seed=params.seed, bootstrap=bootstrap)
-    write_provenance(origin, args.out)
+    write_provenance(provenance.derived(job, [args.latency]), args.out)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from pathlib import Path
 import polars as pl
 
 from stages.analysis.accuracy import accuracy_row, left_out_rows
-from stages.config.params import load
 from stages.problems.availability import NOTE, available, left_out
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import read_parquet, write_csv, write_provenance
+from stages.tracking import provenance, recipes
+from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
@@ -26,23 +26,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
+    job = recipes.begin("summary", args)
+    settings = job.settings
     scores = read_parquet(args.scores)
     rows, files = [], [args.scores]
-    for method in params.methods_of(args.pair):
-        for benchmark in available(params.pair(args.pair).benchmarks, args.problems):
+    for method in settings.methods:
+        for benchmark in available(settings.benchmarks, args.problems):
             files.append(args.generations / method / f"{benchmark}.parquet")
             answers = read_parquet(files[-1])
             chosen = scores.filter(method=method, benchmark=benchmark)
-            row = accuracy_row(chosen, answers, params.tables.bootstrap, params.seed)
+            row = accuracy_row(chosen, answers, settings.bootstrap, settings.seed)
             rows.append({"pair": args.pair, "method": method, "benchmark": benchmark, **row})
     write_csv(args.out / "accuracy.csv", pl.DataFrame(rows))
-    methods = {name: params.why_not(args.pair, name) for name in params.methods}
-    reasons = {name: why for name, why in methods.items() if why} | left_out(args.problems)
-    origin = provenance.derived(files, seed=params.seed, bootstrap=params.tables.bootstrap)
-    write_provenance(origin, args.out / "accuracy.csv")
+    write_provenance(provenance.derived(job, files), args.out / "accuracy.csv")
+    reasons = settings.left_out | left_out(args.problems)
     write_csv(args.out / "left_out.csv", left_out_rows(args.pair, reasons))
-    write_provenance(provenance.derived([args.problems / NOTE]), args.out / "left_out.csv")
+    write_provenance(provenance.derived(job, [args.problems / NOTE]), args.out / "left_out.csv")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import yaml
 
 from stages.analysis.paper_tables import REFERENCE, TABLES, of_pairs
 from stages.analysis.table_grid import latex, markdown
-from stages.config.params import load
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import write_csv, write_provenance, write_text
+from stages.tracking import provenance, recipes
+from stages.tracking.files import write_text
+from stages.tracking.frames import write_csv
+from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
@@ -23,9 +24,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    pairs = params.run
-    published = {pair: params.pair(pair).published for pair in pairs}
+    job = recipes.begin("tables", args)
+    pairs, published = job.settings.run, job.settings.published
     printed = of_pairs(yaml.safe_load(REFERENCE.read_text()), published)
     for name, (beside_paper, as_grid) in TABLES.items():
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
@@ -36,7 +36,7 @@ def main() -> None:
         write_csv(csv, table)
         write_text(md, "\n".join(map(markdown, grids)))
         write_text(tex, "\n".join(map(latex, grids)))
-        write_provenance(provenance.derived(files), csv, md, tex)
+        write_provenance(provenance.derived(job, files), csv, md, tex)
 
 
 if __name__ == "__main__":

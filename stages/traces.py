@@ -2,16 +2,13 @@
 
 from pathlib import Path
 
-import polars as pl
-
-from stages.config.params import load
-from stages.engine import models, server
-from stages.generation import answering
+from stages.engine import models
+from stages.generation import asking
+from stages.generation.answering import tasks
 from stages.generation.traces import table
-from stages.methods.single import Method
 from stages.runtime import command_line
-from stages.tracking import provenance
-from stages.tracking.files import Shard, read_parquet, write_parquet
+from stages.tracking import provenance, recipes
+from stages.tracking.frames import read_parquet, write_parquet
 
 
 def main() -> None:
@@ -21,20 +18,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="traces.parquet")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    params = load(args.params)
-    pair = params.pair(args.pair)
-    method = Method(kind="single", engine="large", cues="none")
+    job = recipes.begin("traces", args)
+    settings = job.settings
     problems = read_parquet(args.problems)
-    specs = server.specs(pair, params.engines, method.roles, params.infer.concurrency)
-    origin = provenance.of_answers(params, args.pair, specs, args.problems)
-    shard = Shard(provenance.shard_path(args.pair, "traces", origin))
-    with server.running(specs, params.engines, command_line.engine_logs(args.log)) as engines:
-        asking = answering.Answering(params, pair, method, (), engines)
-        kept = asking.collect(answering.tasks(problems, pair.repeats), shard, "traces")
-    tokenizer = models.tokenizer(pair)
-    rows = pl.DataFrame(kept, infer_schema_length=None)
-    write_parquet(args.out, table(rows, problems, tokenizer), provenance.finished(origin))
-    shard.remove()
+    todo = tasks(problems, settings.repeats)
+    asking.ask(job, settings.method, (), todo, "1of1", command_line.engine_logs(args.log))
+    store = asking.answers_store(settings, settings.method, ())
+    traces = table(todo, store, models.tokenizer(settings.tokenizer))
+    sessions = (store.session(task.key) for task in todo)
+    write_parquet(args.out, traces, provenance.of_answers(job, sessions, args.problems))
 
 
 if __name__ == "__main__":

@@ -7,19 +7,11 @@ resample problems: repeats of one problem are not independent.
 
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+
+from stages.analysis.bootstrap import mean_interval
 
 LEFT_OUT = pl.Schema({"pair": pl.String(), "left_out": pl.String(), "reason": pl.String()})
-
-
-def interval(per_problem: NDArray[np.float64], resamples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `per_problem`, resampling problems."""
-    random = np.random.default_rng(seed)
-    picks = random.integers(len(per_problem), size=(resamples, len(per_problem)))
-    low, high = np.percentile(per_problem[picks].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def accuracy_row(
@@ -28,7 +20,7 @@ def accuracy_row(
     """The figures of one method on one benchmark, percentages 0-100."""
     by_problem = scores.group_by("problem_id", maintain_order=True).agg(pl.col("correct").mean())
     per_problem = by_problem["correct"].to_numpy() * 100
-    low, high = interval(per_problem, resamples, seed)
+    low, high = mean_interval(per_problem, resamples, seed)
     large, small = int(answers["large_tokens"].sum()), int(answers["small_tokens"].sum())
     return {
         "pass_at_1": float(per_problem.mean()),

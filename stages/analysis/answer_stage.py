@@ -7,11 +7,8 @@ compared with the large model's, whether right or wrong.
 import polars as pl
 
 from stages.analysis.grading import is_correct, last_boxed
-from stages.config.params import Benchmark
+from stages.config.schema import Scoring
 from stages.generation.answering import Task
-from stages.methods.single import Method
-
-SMALL = Method(kind="single", engine="small", cues="none")
 
 
 def tasks(answers: pl.DataFrame, problems: pl.DataFrame) -> list[Task]:
@@ -20,29 +17,29 @@ def tasks(answers: pl.DataFrame, problems: pl.DataFrame) -> list[Task]:
     prompts = problems.select("problem_id", "prompt_ids")
     return [
         Task(
-            row["problem_id"],
-            row["repeat"],
             row["prompt_ids"] + row["token_ids"][: row["answer_start"]],
+            row["repeat"],
             spent=row["answer_start"],
+            problem=row["problem_id"],
         )
         for row in finished.join(prompts, on="problem_id").iter_rows(named=True)
     ]
 
 
 def consistency(
-    large: pl.DataFrame, small: pl.DataFrame, benchmark: Benchmark
+    large: pl.DataFrame, small: pl.DataFrame, scoring: Scoring
 ) -> dict[str, int | float | None]:
     """How many answers there are, and how many percent of the final answers stay the same."""
     pairs = large.join(small, on=["problem_id", "repeat"], suffix="_small")
     same = [
-        agree(last_boxed(a), last_boxed(b), benchmark)
+        agree(last_boxed(a), last_boxed(b), scoring)
         for a, b in pairs.select("answer_text", "answer_text_small").iter_rows()
     ]
     return {"n": len(same), "consistent_percent": 100 * sum(same) / len(same) if same else None}
 
 
-def agree(first: str | None, second: str | None, benchmark: Benchmark) -> bool:
+def agree(first: str | None, second: str | None, scoring: Scoring) -> bool:
     """Whether two final answers are the same; two missing ones are."""
     if first is None or second is None:
         return first is second
-    return is_correct(second, first, benchmark.scoring)
+    return is_correct(second, first, scoring)

@@ -9,21 +9,18 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
-import yaml
 from numpy.typing import NDArray
 
-from stages.config.params import Cues
+from stages.analysis.bootstrap import Floats, difference_interval, draw_weights
+from stages.config.schema import Cues
 from stages.methods.matching import SEGMENT_ENDS, CueMatching, starts_word
 
-REFERENCE = Path("workflow/reference/cues.yaml")
 TRACE = ("problem_id", "repeat")
 # Whether a cue may begin behind this byte; behind others than ASCII, their character decides.
 WORD_MAY_START = np.array([i < 128 and starts_word(chr(i), 1) for i in range(256)])
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
@@ -131,7 +128,7 @@ def effect(corpus: Corpus, cue: str, matching: CueMatching, weights: Floats) -> 
     trace, first, last = segments(corpus, cue, matching)
     tokens = tokens_of(first, last)
     inside, others = corpus.margins[tokens], np.delete(corpus.margins, tokens)
-    low, high = delta_interval(corpus, tokens, weights)
+    interval = difference_interval(trace_sums(corpus, tokens), weights)
     sd = float(np.std(inside, ddof=1)) if len(inside) > 1 else None
     return {
         "cue": cue,
@@ -143,17 +140,18 @@ def effect(corpus: Corpus, cue: str, matching: CueMatching, weights: Floats) -> 
         "sem": sd / len(inside) ** 0.5 if sd is not None else None,
         "other_mean": float(others.mean()) if len(others) else None,
         "delta": float(inside.mean() - others.mean()) if len(inside) and len(others) else None,
-        "ci_low": low,
-        "ci_high": high,
+        "ci_low": interval[0] if interval else None,
+        "ci_high": interval[1] if interval else None,
     }
 
 
-def delta_interval(
-    corpus: Corpus, tokens: Integers, weights: Floats
-) -> tuple[float | None, float | None]:
-    """95 % interval of delta, resampling whole traces: tokens of one trace are not independent."""
+def trace_sums(corpus: Corpus, tokens: Integers) -> Floats:
+    """Return, per trace, sum and number of the margins of `tokens` and of all tokens: [traces, 4].
+
+    Whole traces are resampled: the tokens of one trace are not independent.
+    """
     cuts = np.searchsorted(tokens, corpus.cuts)
-    sums = np.column_stack(
+    return np.column_stack(
         [
             sum_each(corpus.margins[tokens], cuts),
             np.diff(cuts),
@@ -161,16 +159,6 @@ def delta_interval(
             np.diff(corpus.cuts),
         ]
     )
-    inside, n_inside, total, n_total = (weights @ sums).T
-    usable = (n_inside > 0) & (n_total > n_inside)
-    if not usable.any():
-        return None, None
-    inside, n_inside, total, n_total = (
-        column[usable] for column in (inside, n_inside, total, n_total)
-    )
-    deltas = inside / n_inside - (total - inside) / (n_total - n_inside)
-    low, high = np.percentile(deltas, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def sum_each(values: Floats, cuts: Integers) -> Floats:
@@ -178,18 +166,11 @@ def sum_each(values: Floats, cuts: Integers) -> Floats:
     return np.array([values[a:b].sum() for a, b in itertools.pairwise(cuts)])
 
 
-def candidates() -> list[str]:
-    """The words that may become cues."""
-    listed: list[str] = yaml.safe_load(REFERENCE.read_text())["candidates"]
-    return listed
-
-
 def effects(
     corpus: Corpus, words: Sequence[str], matching: CueMatching, cues: Cues, seed: int
 ) -> pl.DataFrame:
     """cues.csv: one row per candidate, the largest effect first."""
-    random, n = np.random.default_rng(seed), len(corpus.texts)
-    weights = random.multinomial(n, [1 / n] * n, size=cues.bootstrap).astype(float)
+    weights = draw_weights(len(corpus.texts), cues.bootstrap, seed)
     rows = [effect(corpus, cue, matching, weights) for cue in words]
     enough = pl.col("n_segments") >= cues.min_segments
     return (

@@ -1,40 +1,51 @@
 """Cue sets: published, mined, all candidates, or a file's."""
 
-from dataclasses import dataclass
+import csv
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import yaml
 
-from stages.analysis.cue_effects import REFERENCE
-from stages.methods.matching import CueMatching
+from stages.methods.matching import CueSet
 from stages.runtime.errors import UserError
 
-
-@dataclass(frozen=True)
-class CueSet:
-    """What L stops at, and where in a word it may."""
-
-    cues: tuple[str, ...]
-    matching: CueMatching = "boundary"
+REFERENCE = Path("workflow/reference/cues.yaml")
 
 
-def mined(effects: Path) -> list[str]:
-    """The selected ones of a cues.csv."""
-    return pl.read_csv(effects).filter("selected")["cue"].to_list()
+@cache
+def reference() -> Any:
+    """Return the published cue sets and the candidates."""
+    return read_yaml(REFERENCE)
+
+
+def candidates() -> list[str]:
+    """Return the words that may become cues."""
+    words: list[str] = reference()["candidates"]
+    return words
+
+
+def cue_words(which: str, published: str | None) -> list[str] | None:
+    """Return the words of a pair's choice of cues; None for those that are to be mined.
+
+    `which`: none, mined, all, published or a file. `published`: the paper's pair.
+    """
+    if which == "mined":
+        return None
+    if which == "none":
+        return []
+    return list(cue_set(str(published) if which == "published" else which).cues)
 
 
 def cue_set(which: str) -> CueSet:
-    """A published set or all candidates by name, else the cues of a file."""
-    reference = read_yaml(REFERENCE)
+    """Return a published set or all candidates by name, else the cues of a file."""
     if which == "all":
-        return CueSet(tuple(reference["candidates"]))
-    if which in reference["published"]:
-        return CueSet(tuple(reference["published"][which]), "substring")
+        return CueSet(tuple(candidates()))
+    if which in reference()["published"]:
+        return CueSet(tuple(reference()["published"][which]), "substring")
     path = Path(which)
     if path.suffix not in (".csv", ".yaml"):
-        names = ", ".join(("all", *reference["published"]))
+        names = ", ".join(("all", *reference()["published"]))
         raise UserError(f"unknown cue set '{which}': give a .csv or .yaml file, or one of {names}")
     cues = from_csv(path) if path.suffix == ".csv" else from_yaml(path)
     if not cues.cues or not all(isinstance(cue, str) and cue for cue in cues.cues):
@@ -43,29 +54,35 @@ def cue_set(which: str) -> CueSet:
 
 
 def from_csv(path: Path) -> CueSet:
-    """The selected ones of a cues.csv."""
+    """Return the selected ones of a cues.csv."""
     try:
-        return CueSet(tuple(mined(path)))
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return CueSet(tuple(row["cue"] for row in rows if row["selected"].lower() == "true"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (pl.exceptions.PolarsError, TypeError) as error:
+    except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a cues.csv with the columns cue and selected") from error
 
 
 def from_yaml(path: Path) -> CueSet:
-    """A list of cues, or a relay's recipe with its own matching."""
+    """Return a list of cues, or the cue set of one of the run's methods."""
     content = read_yaml(path)
     if isinstance(content, list):
         return CueSet(tuple(content))
     try:
-        method, pair, cues = content["method"], content["pair"], content["cues"]
-        return CueSet(tuple(cues), method["cue_matching"] or pair["cue_matching"])
+        return CueSet(tuple(content["cues"]), content["matching"])
     except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: neither a list of cues nor a relay's recipe") from error
+        raise UserError(f"{path}: neither a list of cues nor a method's cue set") from error
+
+
+def words_in(path: Path) -> list[str]:
+    """Return the cues of a method's cue set; none, for a method that hands nothing over."""
+    return list(from_yaml(path).cues)
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file."""
+    """Return the content of a YAML file."""
     try:
         return yaml.safe_load(path.read_text())
     except FileNotFoundError as error:

@@ -9,7 +9,7 @@ import re
 import polars as pl
 from math_verify import LatexExtractionConfig, parse, verify
 
-from stages.config.params import Scoring
+from stages.config.schema import Scoring
 
 SCHEMA = pl.Schema(
     {

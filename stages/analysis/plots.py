@@ -1,6 +1,5 @@
 """The figures, as PDF and PNG: readable in print and without telling colours apart."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.methods.matching import CueMatching, occurrences, segment
-from stages.tracking import provenance
-from stages.tracking.files import atomic, write_provenance
+from stages.tracking.files import Row, atomic
+from stages.tracking.notes import write_provenance
 
 mpl.use("Agg")
 COLORS = sns.color_palette("colorblind")
@@ -186,7 +185,7 @@ def outside_legend(axes: Axes, columns: int = 6) -> None:
                 borderpad=0, columnspacing=1, handlelength=1.5, handletextpad=0.5)  # fmt: skip
 
 
-def save(figure: Figure, made_from: Sequence[Path], out: Path, name: str) -> None:
+def save(figure: Figure, origin: Row, out: Path, name: str) -> None:
     """NAME.pdf and NAME.png, the same bytes for the same data, and where they came from."""
     files = {suffix: out / f"{name}.{suffix}" for suffix in ("pdf", "png")}
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
@@ -195,4 +194,4 @@ def save(figure: Figure, made_from: Sequence[Path], out: Path, name: str) -> Non
                 temporary, format=suffix, dpi=200, bbox_inches="tight", metadata=metadata
             )
     plt.close(figure)
-    write_provenance(provenance.derived(made_from), *files.values())
+    write_provenance(origin, *files.values())

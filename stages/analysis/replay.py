@@ -8,22 +8,17 @@ for their tokens + time of the hand-offs).
 
 import math
 import statistics
-from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
-from operator import itemgetter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
-from stages.analysis.cue_sets import CueSet
 from stages.analysis.trace_files import Trace
-from stages.methods.base import Answer, Completion, Request, Setting
-from stages.methods.relay import Relay
+from stages.methods.base import Answer, Setting
+from stages.methods.offline import replay
+from stages.methods.offline import setting as setting
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
@@ -35,68 +30,6 @@ class Speeds:
     large_tps: float
     small_tps: float
     handoff_ms: float
-
-
-class TraceEngine:
-    """Answers a request by what the trace says next, up to the stop string that completes first.
-
-    The text is a server's: detokenized token by token, a character is there with its last byte.
-    """
-
-    def __init__(self, ids: Sequence[int], tokenizer: Tokenizer) -> None:
-        stream = DecodeStream(skip_special_tokens=False)
-        pieces = [stream.step(tokenizer, token) or "" for token in ids]
-        special = {i for i, a in tokenizer.get_added_tokens_decoder().items() if a.special}
-        self.ids = list(ids)
-        self.text = "".join(pieces)
-        self.ends = list(accumulate(map(len, pieces)))  # [tokens]: characters up to each one's end
-        self.ended = self.ids[-1] in special if ids else False  # else it was cut off
-        self.found: dict[str, int] = {}  # where each stop string was seen next
-
-    def complete(self, request: Request) -> Completion:
-        """Continue from the token that follows the request's."""
-        first = len(request.prompt_ids)
-        begin = self.ends[first - 1] if first else 0
-        stops = [(self._next(stop, begin) + len(stop), stop) for stop in request.stop]
-        end, stop = min(stops, key=itemgetter(0), default=(len(self.text) + 1, ""))
-        if end > len(self.text):
-            reason: Literal["stop", "length"] = "stop" if self.ended else "length"
-            return Completion(self.ids[first:], self.text[begin:], reason)
-        last = bisect_left(self.ends, end)
-        return Completion(self.ids[first : last + 1], self.text[begin:end], "stop", stop)
-
-    def _next(self, stop: str, begin: int) -> int:
-        """Where `stop` is first found from `begin` on, the text's end if nowhere."""
-        if self.found.get(stop, -1) < begin:
-            position = self.text.find(stop, begin)
-            self.found[stop] = len(self.text) if position < 0 else position
-        return self.found[stop]
-
-
-def setting(tokenizer: Tokenizer, cues: CueSet, min_tokens: int) -> Setting:
-    """What the relay is to know of every trace; the budget is each one's own length."""
-    return Setting(
-        prompt_ids=[],
-        budget=0,
-        decode=lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False),
-        encode=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
-        cues=cues.cues,
-        cue_matching=cues.matching,
-        min_tokens=min_tokens,
-    )
-
-
-def replay(ids: Sequence[int], tokenizer: Tokenizer, rules: Setting) -> Answer:
-    """The answer that the relay makes of a trace's tokens.
-
-    They all come back, less an end of text inside the reasoning; the relay adds the end tag to a
-    reasoning that has none.
-    """
-    engine = TraceEngine(ids, tokenizer)
-    machine = Relay(replace(rules, budget=len(ids)), large="large", small="small")
-    while (request := machine.next_request()) and len(request.prompt_ids) < len(ids):
-        machine.feed(engine.complete(request), wall_s=0.0)
-    return machine.answer
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from stages.tracking import provenance
-from stages.tracking.files import read_provenance
+from stages.tracking.notes import read_provenance
 
 TEMPLATE = Path("workflow/report.html.j2")
 TABLES = {

@@ -5,20 +5,18 @@ is the sample SD of the per-problem ratios. The bound is the speedup that the me
 would give if hand-offs were free, at the time per token of each engine alone in the same run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from stages.config.params import Params
-from stages.methods.base import model_of
+from stages.analysis.bootstrap import Floats, ratio_interval
+from stages.config.settings import Settings
+from stages.methods.base import Method, model_of
 from stages.methods.single import Method as SingleModel
 from stages.runtime.errors import UserError
-
-Floats = NDArray[np.float64]
 
 
 def speedup(large: Floats, method: Floats) -> tuple[float, float]:
@@ -27,32 +25,16 @@ def speedup(large: Floats, method: Floats) -> tuple[float, float]:
     return float(large.mean() / method.mean()), float(np.std(ratios, ddof=1))
 
 
-def interval(large: Floats, method: Floats, resamples: int, seed: int) -> tuple[float, float]:
-    """95 % interval of the speedup, resampling runs within each problem.
-
-    Both methods' times are drawn from the same runs: they took turns, a slow minute hit both.
-    """
-    random = np.random.default_rng(seed)
-    picks = random.integers(large.shape[1], size=(resamples, *large.shape))
-
-    def means(seconds: Floats) -> Floats:
-        drawn: Floats = np.take_along_axis(seconds[None], picks, axis=2).mean(axis=(1, 2))
-        return drawn
-
-    low, high = np.percentile(means(large) / means(method), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def by_run(answers: pl.DataFrame, column: str) -> Floats:
     """A column as [problems, runs]."""
     runs = answers.sort("repeat").group_by("problem_id").agg(column).sort("problem_id")
     return np.array(runs[column].to_list(), dtype=np.float64)
 
 
-def per_token(latency: pl.DataFrame, params: Params, pair: str) -> dict[str, float]:
+def per_token(latency: pl.DataFrame, methods: Mapping[str, Method]) -> dict[str, float]:
     """{engine: seconds per token} of every engine that a method of this run uses alone."""
     costs = {}
-    for name, method in params.methods_of(pair).items():
+    for name, method in methods.items():
         if isinstance(method, SingleModel):
             answers = latency.filter(method=name)
             n_tokens = by_run(answers, "large_tokens") + by_run(answers, "small_tokens")
@@ -88,15 +70,15 @@ def cached_percent(answers: pl.DataFrame) -> float:
     return 100 * int(answers["cached_tokens"].sum()) / int(answers["prompt_tokens"].sum())
 
 
-def row(name: str, latency: pl.DataFrame, params: Params, pair: str) -> dict[str, Any]:
-    """One method's row; percentages 0-100."""
+def row(name: str, latency: pl.DataFrame, settings: Settings) -> dict[str, Any]:
+    """Return one method's row; percentages 0-100."""
     answers, large = latency.filter(method=name), latency.filter(method="large")
     large_s, method_s = by_run(large, "wall_s"), by_run(answers, "wall_s")
     value, sd = speedup(large_s, method_s)
-    low, high = interval(large_s, method_s, params.tables.bootstrap, params.seed)
+    low, high = ratio_interval(large_s, method_s, settings.bootstrap, settings.seed)
     by_large = by_run(answers, "large_tokens").sum(axis=1)
     by_all = by_large + by_run(answers, "small_tokens").sum(axis=1)
-    costs = per_token(latency, params, pair)
+    costs = per_token(latency, settings.methods)
     return {
         "method": name,
         "speedup": value,
@@ -109,7 +91,7 @@ def row(name: str, latency: pl.DataFrame, params: Params, pair: str) -> dict[str
         "acceptance_length": acceptance_length(
             int(answers["drafts"].sum()), int(answers["accepted"].sum())
         ),
-        **bound(answers, float(large_s.sum()), params.method(name).roles, costs),
+        **bound(answers, float(large_s.sum()), settings.methods[name].roles, costs),
         "cached_percent": cached_percent(answers),
         "other_load": float(answers["other_load"].to_numpy().mean()),  # cores
         "n_problems": len(by_all),

@@ -1,21 +1,31 @@
-"""An async client that speaks token ids to one vLLM server over kept-alive connections."""
+"""Send requests to one vLLM server, as token ids, over kept-alive connections.
+
+Answers are keyed by this module's import closure: types alone are imported from the rest.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import logging
 from http import HTTPStatus
 from math import exp
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
-from tokenizers import Tokenizer
 
-from stages.config.params import Infer, Sampling
-from stages.engine.server import KEEP_ALIVE_S, MODEL_NAME, Engine
+from stages.engine.spec import KEEP_ALIVE_S, MODEL_NAME
 from stages.methods.base import Completion, Request
 from stages.runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tokenizers import Tokenizer
+
+    from stages.config.schema import Infer, Sampling
+    from stages.engine.server import Engine
 
 DRAFTS = "vllm:spec_decode_num_drafts_total"
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"
@@ -23,13 +33,13 @@ log = logging.getLogger(__name__)
 
 
 class RequestFailedError(Exception):
-    """A request got no answer after all retries: nothing is recorded for it."""
+    """A request failed after all retries; nothing is recorded for it."""
 
 
 class Client:
-    """Requests to one engine. Use as an async context manager."""
+    """A client of one engine; use as an async context manager."""
 
-    def __init__(self, engine: Engine, sampling: Sampling, infer: Infer) -> None:
+    def __init__(self, engine: Engine, sampling: Sampling | None, infer: Infer) -> None:
         self.engine, self.sampling, self.infer = engine, sampling, infer
 
     async def __aenter__(self) -> Self:
@@ -39,7 +49,8 @@ class Client:
                 "Authorization": f"Bearer {self.engine.key}",
                 "Content-Type": "application/json",
             },
-            # The client lets go first: a request never meets a connection that is being closed.
+            # The client closes idle connections before the server does: no request is sent on a
+            # connection that the server is closing.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S / 2),
             timeout=aiohttp.ClientTimeout(self.infer.request_timeout_s, sock_connect=10),
         )
@@ -54,15 +65,16 @@ class Client:
         await self.http.close()
 
     async def complete(self, request: Request, seed: int, salt: str) -> Completion:
-        """Continue `request.prompt_ids`: token ids there and back.
+        """Continue `request.prompt_ids`, sent and received as token ids.
 
-        `salt` keeps the prefix cache of one answer apart from all others, so that an answer does
-        not depend on which were asked before it.
+        `salt` separates the prefix cache of one answer from all others, so that an answer does not
+        depend on earlier ones. Raises UserError if the server refuses the request or has died,
+        RequestFailedError after the last retry.
         """
         body = {
             "model": MODEL_NAME,
             "token_ids": request.prompt_ids,
-            "output_mode": "text",  # the text as well
+            "output_mode": "text",  # in addition to the ids
             "cache_salt": salt,
             "sampling_params": self._sampling(request, seed),
         }
@@ -73,10 +85,10 @@ class Client:
     async def complete_text(
         self, request: Request, seed: int, salt: str, tokenizer: Tokenizer
     ) -> Completion:
-        """The same as the released client asks for it: as a chat, for the server to render.
+        """Continue `request.prompt_ids` as the released client does: as a chat message of text.
 
-        The server tokenizes all of it anew. The client looks up the model first, each time.
-        `token_ids` are those of the text that came back.
+        The server renders and tokenizes the whole chat again, and the client looks up the model
+        before every request. The result's `token_ids` are those of the returned text.
         """
         await self._ask("GET", "/v1/models")
         text = tokenizer.decode(request.prompt_ids, skip_special_tokens=False)
@@ -94,35 +106,35 @@ class Client:
         return completion(reply, written, ids)
 
     def _sampling(self, request: Request, seed: int) -> dict[str, Any]:
-        """What shapes a completion."""
+        """Return the request's sampling parameters."""
         return {
             "max_tokens": request.max_tokens,
             "stop": request.stop,
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
             "seed": seed,
-            **self.sampling.model_dump(),
+            **(self.sampling.model_dump() if self.sampling else {}),
         }
 
     async def margins(self, token_ids: list[int]) -> list[float | None]:
-        """Per token p(top-1) - p(top-2) of the distribution that predicts it; None for the first.
+        """Return p(top-1) - p(top-2) of the distribution that predicts each token; None first.
 
-        The probabilities are the model's own, at temperature 1 (paper section 3.1).
+        The probabilities are at temperature 1 (paper section 3.1).
         """
-        # Without the text of every token that comes back: it takes the server longer than reading.
+        # Detokenizing every returned token would take the server longer than reading the prompt.
         sampling = {"max_tokens": 1, "prompt_logprobs": 2, "detokenize": False}
         body = {"model": MODEL_NAME, "token_ids": token_ids, "sampling_params": sampling}
         return margins_in(await self._ask("POST", "/inference/v1/generate", body))
 
     async def speculation(self) -> tuple[int, int]:
-        """(drafts, accepted tokens) since the engine started; zeros without a draft head."""
+        """Return (drafts, accepted tokens) since the engine started; zeros without a draft head."""
         if not self.engine.drafts:
             return 0, 0
         counts = await self.metrics(DRAFTS, ACCEPTED)
         return int(counts[DRAFTS]), int(counts[ACCEPTED])
 
     async def metrics(self, *names: str) -> dict[str, float]:
-        """What the engine has counted since it started."""
+        """Return these counters of the engine; UserError if it does not report them."""
         try:
             async with self.http.get("/metrics", raise_for_status=True) as response:
                 text = await response.text()
@@ -142,7 +154,7 @@ class Client:
     async def _ask(
         self, verb: str, path: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """A request with retries; UserError where the server refuses, else RequestFailedError."""
+        """Send a request, with retries; see `complete` for the errors."""
         data = orjson.dumps(body) if body else None
         for attempt in range(self.infer.retries + 1):
             if attempt:
@@ -170,21 +182,21 @@ class Client:
 
 
 def completion(reply: dict[str, Any], text: str, token_ids: list[int]) -> Completion:
-    """What came back: `text`, as `token_ids`."""
+    """Return a reply as a completion."""
     choice = reply["choices"][0]
-    # A stop token (an int) is an end of text by the model's own choice, as is none at all.
+    # A stop token (an int) or none at all: the model ended the text itself.
     stop = choice["stop_reason"] if isinstance(choice["stop_reason"], str) else None
     cached = (reply["usage"].get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     return Completion(token_ids, text, choice["finish_reason"], stop, cached)
 
 
 def margins_in(reply: dict[str, Any]) -> list[float | None]:
-    """Those of a prompt, from what the server says about it."""
+    """Return the margins of a prompt from the server's reply."""
     return [margin(position) for position in reply["prompt_logprobs"]]
 
 
 def margin(position: dict[str, dict[str, Any]] | None) -> float | None:
-    """p(top-1) - p(top-2) from one entry of `prompt_logprobs`."""
+    """Return p(top-1) - p(top-2) from one entry of `prompt_logprobs`; None without one."""
     if position is None:
         return None
     by_rank = {entry["rank"]: entry["logprob"] for entry in position.values()}

@@ -1,47 +1,61 @@
-"""Ask engines for answers: many in flight, each kept as soon as it is finished.
+"""One answer, from its first token to its last: what a method asks, of which engine, by which seed.
 
-Shared by the stages traces, infer and latency.
+Only what decides an answer's tokens is here and in what this module imports: finished answers are
+kept by the digest of this code.
 """
 
-import asyncio
+from __future__ import annotations
+
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import polars as pl
-import uvloop
-from tokenizers import Tokenizer
-
-from stages.config.params import Pair, Params
-from stages.engine import models
-from stages.engine.client import Client, RequestFailedError
-from stages.engine.server import Engine
 from stages.methods.base import Completion, Machine, Method, Request, Setting
-from stages.runtime.errors import UserError
-from stages.runtime.progress import Progress
-from stages.tracking.files import Row, Shard, digest
+from stages.tracking.digests import of_value
+from stages.tracking.files import Row
+
+if TYPE_CHECKING:
+    import polars as pl
+    from tokenizers import Tokenizer
+
+    from stages.engine.client import Client
+    from stages.generation.store import Key
 
 
 @dataclass(frozen=True)
 class Task:
-    """One answer to be had: repeat `repeat` of one problem.
+    """One answer to ask for: repeat `repeat` of a prompt.
 
-    `spent`: how much of the budget the prompt already holds, where it goes on from a reasoning.
+    `spent`: tokens of the budget that the prompt already holds, where it goes on from a reasoning.
+    `problem`: whose prompt it is, for messages alone.
     """
 
-    problem_id: int
-    repeat: int
     prompt_ids: list[int]
+    repeat: int
     spent: int = 0
+    problem: int | None = None
+
+    @cached_property
+    def prompt(self) -> str:
+        """The digest of the prompt."""
+        return of_value(self.prompt_ids, self.spent)
+
+    @property
+    def key(self) -> Key:
+        """What the answer is kept by, under its recipe."""
+        return self.prompt, str(self.repeat)
+
+    def __str__(self) -> str:
+        return f"problem {self.problem}, repeat {self.repeat}"
 
 
 def tasks(problems: pl.DataFrame, repeats: int, prompt_column: str = "prompt_ids") -> list[Task]:
-    """Every problem `repeats` times, in order."""
+    """Return every problem `repeats` times, in order."""
     return [
-        Task(row["problem_id"], repeat, row[prompt_column])
+        Task(row[prompt_column], repeat, problem=row["problem_id"])
         for row in problems.iter_rows(named=True)
         for repeat in range(repeats)
     ]
@@ -49,57 +63,20 @@ def tasks(problems: pl.DataFrame, repeats: int, prompt_column: str = "prompt_ids
 
 @dataclass(frozen=True)
 class Answering:
-    """A method on running engines. `cues`: what it hands over at."""
+    """A method with all that shapes its answers. `cues`: the words that it hands over at."""
 
-    params: Params
-    pair: Pair
+    seed: int
+    budget: int
     method: Method
     cues: tuple[str, ...]
-    engines: Mapping[str, Engine]
-
-    def collect(self, todo: Sequence[Task], shard: Shard, label: str) -> list[Row]:
-        """The answers to `todo`, each asked for only if `shard` does not hold it yet.
-
-        Raises UserError if some could not be had: what was finished stays in the shard.
-        """
-        have = {key(row) for row in shard.rows}
-        missing = [task for task in todo if (task.problem_id, task.repeat) not in have]
-        with Progress(label, len(todo), done=len(todo) - len(missing)) as progress:
-
-            def keep(row: Row) -> None:
-                shard.append(row)
-                progress.step(len(row["token_ids"]))
-
-            failures = uvloop.run(self._ask(missing, keep))
-        if failures:
-            raise UserError(
-                f"{label}: {len(failures)} of {len(todo)} answers could not be had, first: "
-                f"{failures[0]}; run again to ask for these alone"
-            )
-        wanted = {(task.problem_id, task.repeat) for task in todo}
-        return [row for row in shard.rows if key(row) in wanted]
-
-    async def _ask(self, missing: Sequence[Task], keep: Callable[[Row], None]) -> list[str]:
-        """Ask for all of `missing`, some at a time; returns what went wrong."""
-        limit = asyncio.Semaphore(self.params.infer.concurrency)
-        async with connected(self.engines, self.pair, self.params) as clients:
-
-            async def one(task: Task) -> str | None:
-                async with limit:
-                    try:
-                        keep(await self.answer(task, clients))
-                    except RequestFailedError as error:
-                        return f"problem {task.problem_id}, repeat {task.repeat}: {error}"
-                    return None
-
-            outcomes = await asyncio.gather(*map(one, missing))
-        return [failure for failure in outcomes if failure]
+    tokenizer: Tokenizer
 
     async def answer(self, task: Task, clients: Mapping[str, Client]) -> Row:
-        """One answer from its first token to its last, as a line of the shard."""
+        """Return one answer, as it is kept. `clients`: {role: client of its engine}."""
         machine = self.method.start(self._setting(task))
-        seed = digest(self.params.seed, task.problem_id, task.repeat)
-        salt = digest(seed, self.method.model_dump(), self.cues)
+        # By the prompt, not by its number: one problem in two benchmarks has one answer.
+        seed = of_value(self.seed, task.prompt, task.repeat)
+        salt = of_value(seed, self.method.model_dump(), self.cues)
         started = time.monotonic()
         n = prompt_tokens = cached_tokens = 0
         while request := machine.next_request():
@@ -110,60 +87,37 @@ class Answering:
             n += 1
             prompt_tokens += len(request.prompt_ids)
             cached_tokens += completion.cached_tokens
-        row = as_row(task, machine, time.monotonic() - started)
+        row = as_row(machine, time.monotonic() - started)
         return {**row, "prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens}
 
     async def _complete(self, client: Client, request: Request, seed: int, salt: str) -> Completion:
-        """What the engine makes of a request, handed over as the method does."""
-        if self.params.handoff(self.pair, self.method) == "text":
+        """Return what the engine makes of a request, handed over as the method does."""
+        if self.method.hands_over_text:
             return await client.complete_text(request, seed, salt, self.tokenizer)
         return await client.complete(request, seed, salt)
 
     def _setting(self, task: Task) -> Setting:
-        """What the method's machine is to know of a task."""
+        """Return what the method's machine is to know of a task."""
         return Setting(
             prompt_ids=task.prompt_ids,
-            budget=self.pair.budget - task.spent,
-            decode=lambda ids: self.tokenizer.decode(list(ids), skip_special_tokens=False),
+            budget=self.budget - task.spent,
+            decode=self._decode,
             encode=lambda text: list(self.tokenizer.encode(text, add_special_tokens=False).ids),
             cues=self.cues,
-            cue_matching=self.pair.cue_matching,
-            min_tokens=self.params.relay.min_tokens,
-            answer_engine=self.params.relay.answer_engine,
         )
 
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The pair's."""
-        return models.tokenizer(self.pair)
+    def _decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens included."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
 
-@asynccontextmanager
-async def connected(
-    engines: Mapping[str, Engine], pair: Pair, params: Params
-) -> AsyncIterator[Mapping[str, Client]]:
-    """A client for each engine."""
-    async with AsyncExitStack() as stack:
-        yield {
-            role: await stack.enter_async_context(Client(engine, pair.sampling, params.infer))
-            for role, engine in engines.items()
-        }
-
-
-def key(row: Row) -> tuple[int, int]:
-    """What a row answers: (problem_id, repeat)."""
-    return row["problem_id"], row["repeat"]
-
-
-def as_row(task: Task, machine: Machine, wall_s: float) -> Row:
-    """The finished answer as a line of the shard."""
+def as_row(machine: Machine, wall_s: float) -> Row:
+    """Return the finished answer as it is kept; `wall_s`: seconds that it took."""
     answer, decode = machine.answer, machine.setting.decode
     stage = [] if answer.answer_start is None else answer.token_ids[answer.answer_start :]
     if answer.finish_reason == "stop":
         stage = stage[:-1]  # the end-of-turn token, another in each family
     return {
-        "problem_id": task.problem_id,
-        "repeat": task.repeat,
         "answer_text": decode(stage).strip(),
         "token_ids": answer.token_ids,
         "answer_start": answer.answer_start,

@@ -8,6 +8,7 @@ counted. What other work used of the machine meanwhile is recorded with every an
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
@@ -16,23 +17,25 @@ import polars as pl
 import psutil
 
 from stages.engine.client import Client, RequestFailedError
-from stages.generation import answering
-from stages.generation import answers as infer
+from stages.generation import answers
 from stages.generation.answering import Answering, Task
-from stages.methods.base import Request
+from stages.generation.store import Key, Store
+from stages.methods.base import Method, Request
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
-from stages.tracking.files import Row, Shard, read_parquet
+from stages.tracking.files import Row
+from stages.tracking.frames import read_parquet
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
+Clients = Mapping[str, Client]
 WARM_UP_TOKENS = 8
 IDLE = 0.1  # of all cores: a machine whose other work uses no more counts as idle
 SCHEMA = pl.Schema(
     {
         "method": pl.String(),
-        **infer.SCHEMA,
+        **answers.SCHEMA,
         "drafts": pl.Int64(),
         "accepted": pl.Int64(),
         "other_load": pl.Float64(),
@@ -50,37 +53,62 @@ def turns(
             yield run, problem, method
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One answer to time: a method's to a problem, in one run (`task.repeat`)."""
+
+    method: str
+    task: Task
+
+    @property
+    def key(self) -> Key:
+        """What its time is kept by, under the recipe of the measurement."""
+        return self.method, *self.task.key
+
+
+def order(methods: Mapping[str, Method], problems: pl.DataFrame, runs: int) -> list[Turn]:
+    """Return all turns in the order of asking."""
+    rows = list(problems.iter_rows(named=True))
+    return [
+        Turn(name, Task(row[methods[name].prompt_column], run, problem=row["problem_id"]))
+        for run, row, name in turns(list(methods), rows, runs)
+    ]
+
+
 async def measure(
-    asking: Mapping[str, Answering], problems: pl.DataFrame, runs: int, shard: Shard
-) -> list[Row]:
-    """One row per method, problem and run; those in `shard` are not asked for again."""
-    have = {(row["method"], row["problem_id"], row["repeat"]) for row in shard.rows}
-    any_method = next(iter(asking.values()))
-    rows = problems.iter_rows(named=True)
-    order = list(turns(list(asking), list(rows), runs))
-    async with answering.connected(any_method.engines, any_method.pair, any_method.params) as all_:
-        await warm_up(all_, order[0][1]["prompt_ids"])
-        with Progress("latency", len(order), done=len(have)) as progress:
-            for run, problem, method in order:
-                if (method, problem["problem_id"], run) in have:
-                    continue
-                prompt_ids = problem[asking[method].method.prompt_column]
-                task = Task(problem["problem_id"], run, prompt_ids)
-                row = await timed(asking[method], task, all_)
-                shard.append({"method": method, **row})
-                progress.step(len(row["token_ids"]))
-    return shard.rows
+    asking: Mapping[str, Answering], missing: Sequence[Turn], store: Store, clients: Clients
+) -> None:
+    """Time the turns one after the other, and keep each in the store once it is finished."""
+    await warm_up(clients, missing[0].task.prompt_ids)
+    with Progress("latency", len(missing)) as progress:
+        for turn in missing:
+            row = await timed(asking[turn.method], turn.task, clients)
+            store.append(turn.key, row)
+            progress.step(len(row["token_ids"]))
 
 
-async def timed(asking: Answering, task: Task, clients: Mapping[str, Client]) -> Row:
-    """One answer, with what its engines drafted, and others used, meanwhile."""
+def rows(turns: Sequence[Turn], store: Store) -> list[Row]:
+    """Return what was measured, in the order of asking."""
+    return [
+        {
+            "method": turn.method,
+            "problem_id": turn.task.problem,
+            "repeat": turn.task.repeat,
+            **store.row(turn.key),
+        }
+        for turn in turns
+    ]
+
+
+async def timed(asking: Answering, task: Task, clients: Clients) -> Row:
+    """Return one answer, with what its engines drafted, and others used, meanwhile."""
     used = [clients[role] for role in asking.method.roles]
     drafted = [await client.speculation() for client in used]
     others = others_cpu_s()
     try:
         row = await asking.answer(task, clients)
     except RequestFailedError as error:
-        what = f"problem {task.problem_id}, run {task.repeat}"
+        what = f"problem {task.problem}, run {task.repeat}"
         raise UserError(f"latency: {what}: {error}; run again to go on") from error
     others = others_cpu_s() - others
     after = [await client.speculation() for client in used]
@@ -100,7 +128,7 @@ def others_cpu_s() -> float:
     return float(busy - sum(time.user + time.system for time in times))
 
 
-async def warm_up(clients: Mapping[str, Client], prompt_ids: list[int]) -> None:
+async def warm_up(clients: Clients, prompt_ids: list[int]) -> None:
     """A short request to each engine: its first one is slower than all others."""
     for role, client in clients.items():
         await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")

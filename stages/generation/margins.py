@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -18,13 +19,11 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from stages.analysis.trace_files import BATCH_ROWS, BUFFER_BYTES
-from stages.config.params import Pair, Params
-from stages.engine import models
-from stages.engine.client import Client, RequestFailedError
-from stages.engine.server import Engine
+from stages.engine.client import RequestFailedError
+from stages.generation.store import Key, Store
 from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
-from stages.tracking import provenance
+from stages.tracking.digests import of_value
 from stages.tracking.files import Row, atomic
 
 Margins = list[float | None]
@@ -124,8 +123,11 @@ async def tables(
             yield rows(trace, margins, piece)
 
 
-async def write(path: Path, parts: AsyncIterator[pl.DataFrame], origin: Row) -> None:
-    """Write `parts` to `path` as they come, atomically; whole parts make a row group."""
+async def write(path: Path, parts: AsyncIterator[pl.DataFrame], origin: Callable[[], Row]) -> None:
+    """Write `parts` to `path` as they come, atomically; whole parts make a row group.
+
+    `origin`: the provenance, known once all are there.
+    """
     with (
         atomic(path) as temporary,
         pq.ParquetWriter(temporary, arrow(SCHEMA.to_frame()).schema, compression="zstd") as file,
@@ -138,19 +140,40 @@ async def write(path: Path, parts: AsyncIterator[pl.DataFrame], origin: Row) -> 
                 waiting.clear()
         if waiting:
             file.write_table(arrow(pl.concat(waiting)))
-        file.add_key_value_metadata({"provenance": json.dumps(provenance.finished(origin))})
+        file.add_key_value_metadata({"provenance": json.dumps(origin())})
 
 
 def arrow(frame: pl.DataFrame) -> pa.Table:
-    """The frame for pyarrow, in types that every reader of Parquet knows."""
+    """Return the frame for pyarrow, in types that every reader of Parquet knows."""
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-async def read_all(
-    traces: Path, engine: Engine, params: Params, pair: Pair, out: Path, origin: Row
-) -> None:
-    """Write the margins of all traces in `traces` to `out`."""
-    async with Client(engine, pair.sampling, params.infer) as client:
-        # Twice as many as the engine takes at once: it never waits for the next.
-        parts = tables(traces, client, 2 * params.infer.concurrency, models.tokenizer(pair))
-        await write(out, parts, origin)
+def key(ids: list[int]) -> Key:
+    """Return what the margins of a trace are kept by, under their recipe."""
+    return (of_value(ids),)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Reads traces whose margins are in the store from there, and has `reader` read the others."""
+
+    store: Store
+    reader: Reader | None
+
+    async def margins(self, token_ids: list[int]) -> Margins:
+        """Return them, and keep those that were not known before."""
+        if (at := key(token_ids)) not in self.store:
+            assert self.reader, "an engine is started where margins are missing"
+            self.store.append(at, {"margins": await self.reader.margins(token_ids)})
+        known: Margins = self.store.row(at)["margins"]
+        return known
+
+
+def missing(traces: Path, store: Store) -> bool:
+    """Return whether the store lacks the margins of any trace."""
+    return any(key(read_ids(trace)) not in store for trace in traces_in(traces))
+
+
+def sessions(traces: Path, store: Store) -> Iterator[Row]:
+    """Yield what ran when the margins of each trace were read."""
+    return (store.session(key(read_ids(trace))) for trace in traces_in(traces))

@@ -1,7 +1,13 @@
 """The large model alone answers the calibration set: what margins are profiled on."""
 
+from collections.abc import Sequence
+
 import polars as pl
 from tokenizers import Tokenizer
+
+from stages.generation.answering import Task
+from stages.generation.answers import rows
+from stages.generation.store import Store
 
 SCHEMA = pl.Schema(
     {
@@ -17,17 +23,19 @@ SCHEMA = pl.Schema(
 )
 
 
-def table(rows: pl.DataFrame, problems: pl.DataFrame, tokenizer: Tokenizer) -> pl.DataFrame:
-    """Shard rows as traces; `reasoning_tokens` counts up to and including </think>."""
-    texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in rows["token_ids"]]
+def table(todo: Sequence[Task], store: Store, tokenizer: Tokenizer) -> pl.DataFrame:
+    """Return answers as traces; `reasoning_tokens` counts up to and including the end tag."""
+    prompts = [task.prompt_ids for task in todo]
+    frame = pl.DataFrame(rows(todo, store), infer_schema_length=None)
+    texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in frame["token_ids"]]
     return (
-        rows.with_columns(
+        frame.with_columns(
             pl.Series("text", texts),
+            pl.Series("prompt_ids", prompts),
             n_tokens=pl.col("token_ids").list.len(),
             reasoning_tokens=pl.col("answer_start").fill_null(pl.col("token_ids").list.len()),
             finished=pl.col("finish_reason") == "stop",
         )
-        .join(problems.select("problem_id", "prompt_ids"), on="problem_id")
         .sort("problem_id", "repeat")
         .select(list(SCHEMA))
         .cast(SCHEMA)

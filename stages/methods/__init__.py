@@ -12,10 +12,9 @@ from pydantic import BeforeValidator, ValidationError
 
 from stages.methods.base import Method
 
+SHARED = ("base", "matching", "offline")
 KINDS = sorted(
-    module.name
-    for module in pkgutil.iter_modules(__path__)
-    if module.name not in ("base", "matching")
+    module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED
 )
 
 

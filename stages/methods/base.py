@@ -14,6 +14,7 @@ from stages.config.block import Block
 
 PromptName = Literal["plain", "steps"]
 CueChoice = Literal["none", "pair", "mined", "published", "all"]
+Handoff = Literal["tokens", "text"]
 THINK_END = "</think>"
 
 
@@ -125,6 +126,11 @@ class Method(Block, ABC):
     def prompt_column(self) -> str:
         """The column of a problem set that holds the tokens of the question as it is asked."""
         return "prompt_ids"
+
+    @property
+    def hands_over_text(self) -> bool:
+        """Whether its requests hold the whole text instead of token ids, as the released client."""
+        return False
 
     @abstractmethod
     def start(self, setting: Setting) -> Machine:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 CueMatching = Literal["boundary", "substring"]
@@ -10,6 +11,14 @@ CueMatching = Literal["boundary", "substring"]
 SENTENCE_ENDS = (".", "!", "?", "\n\n")
 SEGMENT_ENDS = ".!?\n"
 SEGMENT_END = re.compile(f"[{SEGMENT_ENDS}]")
+
+
+@dataclass(frozen=True)
+class CueSet:
+    """The cues that L stops at, and where in a word they count."""
+
+    cues: tuple[str, ...]
+    matching: CueMatching = "boundary"
 
 
 def starts_word(text: str, position: int) -> bool:

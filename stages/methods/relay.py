@@ -6,17 +6,19 @@ L stops at a cue, S writes to the end of the sentence, L goes on; S writes the a
 from dataclasses import replace
 from typing import Literal
 
+from pydantic import Field
+
 from stages.methods import base
-from stages.methods.base import THINK_END, Completion, Request, Segment, Setting, model_of
+from stages.methods.base import THINK_END, Completion, Handoff, Request, Segment, Setting, model_of
 from stages.methods.matching import SENTENCE_ENDS, CueMatching, starts_word
 
 Mode = Literal["large", "small", "answer"]
 
 
 class Method(base.Method):
-    """`large` and `small` are the engines that play L and S.
+    """A line with `kind: relay`. `large` and `small` are the engines that play L and S.
 
-    `cue_matching` and `answer_engine`, where given, stand in for the pair's and the relay's own.
+    What it leaves open (None) is filled in from the pair and from the block `relay`.
     """
 
     kind: Literal["relay"]
@@ -24,18 +26,23 @@ class Method(base.Method):
     small: str
     cue_matching: CueMatching | None = None
     answer_engine: Literal["small", "large"] | None = None
+    min_tokens: int | None = Field(None, ge=0)
+    handoff: Handoff | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
         return (self.large, self.small)
 
+    @property
+    def hands_over_text(self) -> bool:
+        return self.handoff == "text"
+
     def start(self, setting: Setting) -> "Relay":
-        own = replace(
-            setting,
-            cue_matching=self.cue_matching or setting.cue_matching,
-            answer_engine=self.answer_engine or setting.answer_engine,
-        )
-        return Relay(own, self.large, self.small)
+        own = {
+            name: getattr(self, name) for name in ("cue_matching", "answer_engine", "min_tokens")
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        return Relay(replace(setting, **given), self.large, self.small)
 
 
 class Relay(base.Machine):

@@ -15,6 +15,7 @@ import yaml
 
 from stages.config.params import load
 from stages.engine import server
+from stages.engine.spec import specs
 from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
@@ -93,9 +94,9 @@ def started(log_dir: Path, *groups: tuple[str, ...]) -> float:
     params = load(ROOT / "params.yaml")
     took = 0.0
     for roles in groups:
-        specs = server.specs(params.pair("demo"), params.engines, roles, concurrency=1)
+        wanted = specs(params.pair("demo"), params.engines, roles, concurrency=1)
         begun = time.perf_counter()
-        with server.running(specs, params.engines, log_dir):
+        with server.running(wanted, params.engines, log_dir):
             took += time.perf_counter() - begun
     return took
 

@@ -15,12 +15,13 @@ import polars as pl
 from stages.analysis.cue_effects import candidates, effects, read_corpus
 from stages.analysis.cue_sets import cue_set
 from stages.analysis.grading import score
-from stages.analysis.replay import replay, setting
-from stages.config.params import Cues, DemoPair, Pair, Params, load
+from stages.config.params import load
+from stages.config.schema import Cues, DemoPair, Pair, Params
 from stages.engine import models
 from stages.engine.client import margins_in
 from stages.generation.margins import Margins, tables
 from stages.generation.margins import write as write_margins
+from stages.methods.offline import replay, setting
 from stages.perf import dag, mining
 from stages.perf.harness import (
     Figure,

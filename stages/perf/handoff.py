@@ -19,10 +19,12 @@ import uvloop
 from tokenizers import Tokenizer
 
 from stages.analysis import cue_sets
-from stages.config.params import Handoff, Model, Pair, Params, load
+from stages.config.params import load
+from stages.config.schema import Handoff, Model, Pair, Params
 from stages.engine import models, server
 from stages.engine.client import Client
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.generation import answering
 from stages.methods.base import THINK_END, Completion, Request
 from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
@@ -132,8 +134,8 @@ def longer(pair: Pair, folder: Path) -> Pair:
 
 def measure(params: Params, pair: Pair, logs: Path) -> dict[tuple[Handoff, int], list[Cost]]:
     """{(what is handed over, context): its cost in every round}."""
-    specs = server.specs(pair, params.engines, ROLES, concurrency=1)
-    with server.running(specs, params.engines, logs) as engines:
+    wanted = specs(pair, params.engines, ROLES, concurrency=1)
+    with server.running(wanted, params.engines, logs) as engines:
         relaying = Relaying(engines, params, pair)
 
         def side(handoff: Handoff, context: int) -> Cost:

@@ -8,10 +8,12 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from demo_pair import task
-from stages.config.params import Pair, Params, load
+from stages.config.params import load
+from stages.config.schema import Pair, Params
 from stages.engine import models, server
 from stages.engine.client import Client
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.generation.margins import Margins, profile, read_all, traces_in
 from stages.methods.base import Request
 from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
@@ -66,10 +68,8 @@ def rates(folder: Path, role: str) -> dict[str, list[float]]:
     traces, out = folder / "traces.parquet", folder / "margins.parquet"
     make(traces, pair, TRACES[role])
     n_tokens = TRACES[role] * N_TOKENS
-    specs = server.specs(
-        pair, params.engines, (role,), params.infer.concurrency, prefix_caching=False
-    )
-    with server.running(specs, params.engines, folder) as engines:
+    wanted = specs(pair, params.engines, (role,), params.infer.concurrency, prefix_caching=False)
+    with server.running(wanted, params.engines, folder) as engines:
         engine = engines[role]
 
         def plain() -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from stages.analysis.cue_effects import candidates, effects, read_corpus
-from stages.config.params import Cues
+from stages.config.schema import Cues
 from stages.perf.harness import (
     Figure,
     alone,

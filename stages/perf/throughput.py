@@ -16,9 +16,11 @@ import polars as pl
 import psutil
 
 from stages.analysis import cue_sets
-from stages.config.params import Params, load
+from stages.config.params import load
+from stages.config.schema import Params
 from stages.engine import server
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.generation import answering
 from stages.generation.answering import Answering
 from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, write
@@ -120,10 +122,10 @@ def main() -> None:
     roles = params.method(METHOD).roles
     default = params.infer.concurrency
     levels = sorted({*IN_FLIGHT, default})
-    specs = server.specs(params.pair(PAIR), params.engines, roles, concurrency=max(levels))
+    wanted = specs(params.pair(PAIR), params.engines, roles, concurrency=max(levels))
     with (
         TemporaryDirectory() as folder,
-        server.running(specs, params.engines, command_line.engine_logs(args.log)) as engines,
+        server.running(wanted, params.engines, command_line.engine_logs(args.log)) as engines,
     ):
         asking = Asking(params, engines, Path(folder))
         loads = in_turns({n: partial(asking.load, n) for n in levels}, REPEATS)

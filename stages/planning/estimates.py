@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field
 
 from stages.config.block import Block
-from stages.config.params import Model
+from stages.config.schema import Model
 from stages.runtime.errors import UserError
 
 GIB = 2**30

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.config.params import Benchmark, DemoPair, File, Pair, Params
-from stages.engine import server
-from stages.engine.server import EngineSpec
+from stages.config.schema import Benchmark, DemoPair, File, Pair, Params
+from stages.engine import gpus, server
+from stages.engine.spec import EngineSpec, specs
 from stages.methods.base import Method
 from stages.planning import estimates
 from stages.planning.estimates import BYTES, Assumptions, Family
@@ -68,7 +68,7 @@ def placed(specs: Sequence[EngineSpec], cards: int) -> dict[str, tuple[str, ...]
     """{role: its cards} of engines that are started together on a node; none on a CPU."""
     if not any(spec.served.gpus for spec in specs):
         return {}
-    return server.place(specs, [str(i) for i in range(cards)])
+    return gpus.place(specs, [str(i) for i in range(cards)])
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,7 @@ class Plan:
 
     def specs(self, job: Job) -> list[EngineSpec]:
         """The engines of a job."""
-        return server.specs(
-            self.pair, self.params.engines, job.roles, job.concurrency, job.prefix_caching
-        )
+        return specs(self.pair, self.params.engines, job.roles, job.concurrency, job.prefix_caching)
 
     def rows(self) -> list[Row]:
         """What all jobs ask, and the time that starting their engines takes."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from stages.config.params import Params
+from stages.config.schema import Params
 from stages.planning import estimates
 from stages.planning.estimates import GIB, Assumptions
 from stages.planning.jobs import Plan, Row

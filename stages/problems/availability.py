@@ -7,8 +7,10 @@ import yaml
 
 from stages.runtime.errors import UserError
 from stages.tracking.files import write_text
+from stages.tracking.notes import read_provenance
 
 NOTE = "unavailable.yaml"
+LEFT_OUT = "left_out"  # noted in the metadata of a problem set that cannot be read
 
 
 def note(folder: Path, reasons: Mapping[str, str]) -> None:
@@ -16,11 +18,17 @@ def note(folder: Path, reasons: Mapping[str, str]) -> None:
     write_text(folder / NOTE, yaml.safe_dump(dict(reasons), allow_unicode=True, width=1000))
 
 
+def reasons(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return {problem set: why it is left out} of those that could not be read."""
+    origins = {name: read_provenance(folder / f"{name}.parquet") for name in names}
+    return {name: origin[LEFT_OUT] for name, origin in origins.items() if LEFT_OUT in origin}
+
+
 def left_out(folder: Path) -> dict[str, str]:
     """What `note` wrote."""
     file = folder / NOTE
     if not file.is_file():
-        raise UserError(f"{file}: no such file; the prepare stage makes it")
+        raise UserError(f"{file}: no such file; the availability stage makes it")
     reasons: dict[str, str] = yaml.safe_load(file.read_text())
     return reasons
 

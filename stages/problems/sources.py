@@ -14,7 +14,7 @@ import polars as pl
 from huggingface_hub import constants
 
 from demo_pair import task
-from stages.config.params import Benchmark, DemoPair, File, Given, Hub
+from stages.config.schema import Benchmark, DemoPair, File, Given, Hub
 from stages.engine.hub import check_readable, one_line, unreachable
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row

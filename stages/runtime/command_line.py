@@ -19,6 +19,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     result.add_argument("--params", type=Path, default=Path("params.yaml"), help="params.yaml")
     result.add_argument("--pair", help="a pair under `pairs:`")
     result.add_argument("--log", type=Path, help="also log to this file")
+    result.add_argument("--recipe", type=Path, help="the recipe that the run was planned with")
     return result
 
 

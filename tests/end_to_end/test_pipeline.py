@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from stages.analysis.cue_sets import cue_set
-from stages.analysis.replay import read_tokenizer, replay, setting
+from stages.analysis.replay import read_tokenizer
 from stages.analysis.report_page import written
-from stages.tracking.files import read_provenance
+from stages.methods.offline import replay, setting
+from stages.tracking.notes import read_provenance
 from tests.end_to_end.conftest import Resumed, run
 
 pytestmark = pytest.mark.end_to_end

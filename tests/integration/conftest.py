@@ -6,9 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.config.params import Params, load
+from stages.config.params import load
+from stages.config.schema import Params
 from stages.engine import server
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.problems.prompts import problem_set
 
 
@@ -24,7 +26,7 @@ def engines(
     params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Engine]]:
     """L and S side by side."""
-    wanted = server.specs(params.pair("demo"), params.engines, ("large", "small"), concurrency=4)
+    wanted = specs(params.pair("demo"), params.engines, ("large", "small"), concurrency=4)
     with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
         yield running
 
@@ -34,7 +36,7 @@ def drafted(
     params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Engine]]:
     """The large model with its draft head."""
-    wanted = server.specs(params.pair("demo"), params.engines, ("eagle3",), concurrency=4)
+    wanted = specs(params.pair("demo"), params.engines, ("eagle3",), concurrency=4)
     with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
         yield running
 

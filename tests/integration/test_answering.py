@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from tokenizers import Tokenizer
 
-from stages.config.params import Params
+from stages.config.schema import Params
 from stages.engine.server import Engine
 from stages.generation import answering
 from stages.runtime.errors import UserError

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from stages.analysis.speedup import acceptance_length
-from stages.config.params import Params
+from stages.config.schema import Params
 from stages.engine.client import Client
 from stages.engine.server import Engine
 from stages.methods.base import Request

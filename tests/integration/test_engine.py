@@ -15,22 +15,23 @@ import httpx
 import polars as pl
 import pytest
 
-from stages.config.params import Model, Params
+from stages.config.schema import Model, Params
 from stages.engine import models, server
 from stages.engine.client import Client, margin
 from stages.engine.server import Engine
+from stages.engine.spec import EngineSpec, specs
 from stages.methods.base import Request
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.integration
 
 
-def spec(params: Params, model: Path) -> server.EngineSpec:
+def spec(params: Params, model: Path) -> EngineSpec:
     pair = params.pair("demo")
     changed = pair.model_copy(
         update={"engines": {**pair.engines, "small": Model(model=str(model))}}
     )
-    return server.specs(changed, params.engines, ("small",), concurrency=1)[0]
+    return specs(changed, params.engines, ("small",), concurrency=1)[0]
 
 
 async def test_a_stop_string_ends_the_completion_and_is_named(
@@ -132,16 +133,17 @@ def test_an_engine_that_dies_while_starting_is_one_line(params: Params, tmp_path
 SCRIPT = """
 import signal, sys, time
 from pathlib import Path
-from stages import cli
+from stages.config.params import load
 from stages.engine import server
-from stages.params import load
+from stages.engine.spec import specs
+from stages.runtime import command_line
 def main():
     params = load(Path("params.yaml"))
-    wanted = server.specs(params.pair("demo"), params.engines, ("small",), 1)
+    wanted = specs(params.pair("demo"), params.engines, ("small",), 1)
     with server.running(wanted, params.engines, Path(sys.argv[1])) as engines:
         print(engines["small"].process.pid, flush=True)
         time.sleep(600)
-cli.run(main)
+command_line.run(main)
 """
 
 

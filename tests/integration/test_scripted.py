@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stages.config.params import Model, Params
+from stages.config.schema import Model, Params
 from stages.engine import models, server
 from stages.engine.client import ACCEPTED, DRAFTS
 from stages.engine.server import Engine
+from stages.engine.spec import specs
 from stages.runtime.errors import UserError
 from tests import scripted
 
@@ -53,7 +54,7 @@ def stand_ins(
     params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Engine]]:
     """Scripted servers of the large model, and of the same with its draft head."""
-    wanted = server.specs(params.pair("demo"), params.engines, ("large", "eagle3"), concurrency=4)
+    wanted = specs(params.pair("demo"), params.engines, ("large", "eagle3"), concurrency=4)
     with ExitStack() as stack:
         with started_scripted():
             serving = server.running(wanted, params.engines, tmp_path_factory.mktemp("logs"))
@@ -195,7 +196,7 @@ def test_a_server_without_its_weights_dies(params: Params, tmp_path: Path) -> No
     (broken / "model.safetensors").write_bytes(b"")
     pair = params.pair("demo")
     changed = pair.model_copy(update={"engines": {"small": Model(model=str(broken))}})
-    wanted = server.specs(changed, params.engines, ("small",), concurrency=1)
+    wanted = specs(changed, params.engines, ("small",), concurrency=1)
     with (
         started_scripted(),
         pytest.raises(UserError, match="engine 'small' died while starting"),

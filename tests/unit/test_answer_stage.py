@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from stages.analysis.answer_stage import agree, consistency, tasks
-from stages.config.params import DemoPair
+from stages.config.schema import DemoPair
 
 pytestmark = pytest.mark.unit
 

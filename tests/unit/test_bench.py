@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -82,9 +83,10 @@ def test_a_hand_offs_ratio_and_growth_are_those_of_each_round() -> None:
     def cost(outside: float) -> handoff.Cost:
         return handoff.Cost(outside, client=1.0, server=1.0, waiting=0.0, prefill=9.0)
 
+    bases: dict[Literal["text", "tokens"], float] = {"text": 4.5, "tokens": 2.0}
     costs = {
         (way, context): [cost(base + context / 1000), cost(2 * (base + context / 1000))]
-        for way, base in (("text", 4.5), ("tokens", 2.0))
+        for way, base in bases.items()
         for context in handoff.CONTEXTS
     }
     rows = {row.what: row.values for row in handoff.figures(costs)[:3]}

@@ -23,15 +23,20 @@ from huggingface_hub.errors import (
 )
 from pydantic import TypeAdapter
 
-from stages.config.params import Benchmark, Columns, DemoPair, File, Hub, Scoring
+from stages.config.schema import Benchmark, Columns, DemoPair, File, Hub, Scoring
 from stages.engine.hub import UnavailableError
 from stages.problems.sources import Problem, checksum, lettered, load
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
 
-ROWS = [{"problem": "1 + 1?", "answer": 2}, {"problem": "1 + 2?", "answer": "3"}]
-CHOICES = [{"problem": "Colour of grass?", "answer": "B", "choices": ["red", "green", "blue"]}]
+ROWS: list[dict[str, Any]] = [
+    {"problem": "1 + 1?", "answer": 2},
+    {"problem": "1 + 2?", "answer": "3"},
+]
+CHOICES: list[dict[str, Any]] = [
+    {"problem": "Colour of grass?", "answer": "B", "choices": ["red", "green", "blue"]}
+]
 REVISION = "0123456789abcdef" * 2 + "01234567"
 
 
@@ -66,23 +71,24 @@ def test_an_unknown_set_of_the_bundled_task_lists_the_known_ones() -> None:
 # Local files.
 
 
-def in_readme(language: str) -> list[str]:
-    """The README's code blocks in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+def in_docs(language: str) -> list[str]:
+    """The code blocks in a language of the page on own benchmarks."""
+    return re.findall(rf"```{language}\n(.*?)```", Path("docs/benchmarks.md").read_text(), re.DOTALL)
 
 
-def test_the_readmes_benchmarks_are_valid() -> None:
-    lines = [line for block in in_readme("yaml") for line in yaml.safe_load(block).items()]
-    assert [name for name, _ in lines] == ["amc23", "mine"]
-    for _, line in lines:
+def test_the_documented_benchmarks_are_valid() -> None:
+    blocks = [item for block in in_docs("yaml") for item in yaml.safe_load(block).items()]
+    lines = {name: line for name, line in blocks if "source" in line}
+    assert list(lines) == ["mine", "amc23"]
+    for line in lines.values():
         TypeAdapter(Benchmark).validate_python(line)
 
 
-def test_the_readmes_example_is_the_file_that_it_names() -> None:
-    assert in_readme("json") == [Path("data/example.jsonl").read_text()]
+def test_the_documented_example_is_the_file_that_it_names() -> None:
+    assert in_docs("json") == [Path("data/example.jsonl").read_text()]
 
 
-def test_the_readmes_example_loads() -> None:
+def test_the_documented_example_loads() -> None:
     frame = read("data/example.jsonl")
     assert frame["problem_id"].to_list() == [0, 1]
     assert frame["gold"].to_list() == ["55", "(x-3)(x+3)"]

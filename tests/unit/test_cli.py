@@ -15,7 +15,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_mistake_is_one_line_and_a_failure() -> None:
-    result = call("stages.params", "--params", "nowhere.yaml")
+    result = call("stages.plan", "--params", "nowhere.yaml")
     assert result.returncode == 1
     assert result.stderr == "error: nowhere.yaml: no such file; run from the project's root\n"
 

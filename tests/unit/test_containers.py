@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from containers import build
-from stages.config.params import Params, load
+from stages.config.params import load
+from stages.config.schema import Params
 from stages.runtime import containers
 from stages.runtime.errors import UserError
 from stages.tracking import host

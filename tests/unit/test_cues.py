@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.analysis.cue_effects import Corpus, effect, effects, read_corpus, segments, tokens_of
-from stages.config.params import Cues
+from stages.config.schema import Cues
 from stages.methods.matching import CueMatching
 from stages.perf.per_token_reference import reference
 

@@ -6,14 +6,8 @@ import polars as pl
 import pytest
 
 from stages.runtime.errors import UserError
-from stages.tracking.files import (
-    Shard,
-    atomic,
-    digest_files,
-    read_parquet,
-    write_csv,
-    write_parquet,
-)
+from stages.tracking.files import Shard, atomic, digest_files
+from stages.tracking.frames import read_parquet, write_csv, write_parquet
 
 pytestmark = pytest.mark.unit
 

@@ -27,3 +27,19 @@ def test_no_stage_imports_a_library_of_models_before_it_needs_it() -> None:
 def test_only_figures_imports_what_draws() -> None:
     others = set(stage_modules()) - {"stages.figures"}
     assert loaded(*others).isdisjoint(DRAWING)
+
+
+def test_asking_an_engine_imports_neither_params_nor_the_server() -> None:
+    # Answers are keyed by the code that asks for them.
+    ours = {name for name in loaded("stages.engine.client") if name.startswith("stages.")}
+    assert ours == {
+        "stages.config",
+        "stages.config.block",
+        "stages.engine",
+        "stages.engine.client",
+        "stages.engine.spec",
+        "stages.methods",
+        "stages.methods.base",
+        "stages.runtime",
+        "stages.runtime.errors",
+    }

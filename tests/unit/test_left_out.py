@@ -6,8 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.analysis import accuracy as summary
-from stages.analysis import grading as score
+from stages import score, summary
 from stages.config.params import load
 from stages.problems import availability
 from stages.runtime.errors import UserError

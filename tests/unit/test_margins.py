@@ -14,7 +14,8 @@ from stages.engine.models import tokenizer
 from stages.generation.margins import ROW_GROUP, SCHEMA, Margins, profile, tables, write
 from stages.perf.harness import alone, peak_memory
 from stages.runtime.errors import UserError
-from stages.tracking.files import Row, read_provenance
+from stages.tracking.files import Row
+from stages.tracking.notes import read_provenance
 
 pytestmark = pytest.mark.unit
 TOKENIZER = tokenizer(load(Path("params.yaml")).pair("demo"))

@@ -11,7 +11,8 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RevisionNotFoundError
 from pydantic import ValidationError
 
-from stages.config.params import Model, Pair, load
+from stages.config.params import load
+from stages.config.schema import Model, Pair
 from stages.engine import models
 from stages.runtime.errors import UserError
 

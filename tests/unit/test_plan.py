@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.config.params import File, Model, load
+from stages.config.params import load
+from stages.config.schema import File, Model
 from stages.planning import estimates, jobs
 from stages.planning import overview as plan
 from stages.planning.estimates import Shape

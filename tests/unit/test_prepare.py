@@ -10,7 +10,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from demo_pair import task
-from stages.config.params import AsReleased, DemoPair, Family, Model, Pair, Params, Scoring, load
+from stages.config.params import load
+from stages.config.schema import AsReleased, DemoPair, Family, Model, Pair, Params, Scoring
 from stages.engine import models
 from stages.engine.hub import UnavailableError
 from stages.methods.base import PromptName

@@ -11,11 +11,14 @@ import pytest
 import yaml
 
 from stages.analysis import paper_tables as tables
-from stages.config.params import Model, load
-from stages.engine.server import EngineSpec
+from stages.config.params import load
+from stages.config.schema import Model
+from stages.engine.spec import EngineSpec
 from stages.runtime.errors import UserError
 from stages.tracking import host, provenance
-from stages.tracking.files import Row, read_provenance, write_csv, write_parquet, write_provenance
+from stages.tracking.files import Row
+from stages.tracking.frames import write_csv, write_parquet
+from stages.tracking.notes import read_provenance, write_provenance
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))

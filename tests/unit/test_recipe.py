@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from stages import recipe
-from stages.config.params import Model, load
+from stages.config.params import load
+from stages.config.schema import Model
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit

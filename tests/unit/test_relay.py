@@ -1,6 +1,8 @@
 """The relay's rules, case by case, with scripted engines: one character is one token."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from stages.methods.relay import Relay
 pytestmark = pytest.mark.unit
 
 
-def decode(ids: list[int]) -> str:
+def decode(ids: Sequence[int]) -> str:
     return "".join(map(chr, ids))
 
 
@@ -40,7 +42,7 @@ def cut(text: str) -> Completion:
     return Completion(encode(text), text, "length", None)
 
 
-def relay(**changes: object) -> Relay:
+def relay(**changes: Any) -> Relay:
     return Relay(replace(SETTING, **changes), large="large", small="small")
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.analysis.cue_sets import CueSet
-from stages.analysis.replay import Counts, TraceEngine, read_tokenizer, replay, setting
+from stages.analysis.replay import Counts, read_tokenizer
 from stages.methods.base import THINK_END, Answer, Completion, Request, Setting
-from stages.methods.matching import SENTENCE_ENDS, CueMatching, starts_word
+from stages.methods.matching import SENTENCE_ENDS, CueMatching, CueSet, starts_word
+from stages.methods.offline import TraceEngine, replay, setting
 from stages.methods.relay import Relay
 
 pytestmark = pytest.mark.unit

@@ -8,7 +8,8 @@ import pytest
 
 from stages.analysis import report_page as report
 from stages.analysis.accuracy import left_out_rows
-from stages.tracking.files import Row, read_provenance, write_provenance
+from stages.tracking.files import Row
+from stages.tracking.notes import read_provenance, write_provenance
 
 pytestmark = pytest.mark.unit
 REASON = "Owner/set is gated: accept its terms"

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.unit
 @pytest.fixture
 def partitions() -> list[Partition]:
     """Those of the profile as it comes."""
-    return read_partition_file(ROOT / PROFILE)
+    found: list[Partition] = read_partition_file(ROOT / PROFILE)
+    return found
 
 
 def job(**resources: int | str) -> SimpleNamespace:

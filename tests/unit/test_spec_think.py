@@ -1,5 +1,7 @@
 """Speculative Thinking's trigger rules, case by case: one character is one token."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from stages.methods.base import Completion, Request, Setting
@@ -8,7 +10,7 @@ from stages.methods.spec_think import CHECK, Method, SpecThink, mood
 pytestmark = pytest.mark.unit
 
 
-def decode(ids: list[int]) -> str:
+def decode(ids: Sequence[int]) -> str:
     return "".join(map(chr, ids))
 
 
@@ -144,5 +146,6 @@ def test_the_budget_ends_the_answer() -> None:
 
 def test_it_is_asked_like_the_others_unless_its_line_says_steps() -> None:
     line = {"kind": "spec_think", "large": "large", "small": "small", "cues": "none"}
-    columns = [Method(**line, **more).prompt_column for more in ({}, {"prompt": "steps"})]
+    lines = [line, {**line, "prompt": "steps"}]
+    columns = [Method.model_validate(settings).prompt_column for settings in lines]
     assert columns == ["prompt_ids", "steps_prompt_ids"]

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.analysis.speedup import acceptance_length, bound, check_methods, interval, speedup
+from stages.analysis.speedup import acceptance_length, bound, check_methods, speedup
 from stages.generation.latency import turns
 from stages.runtime.errors import UserError
 
@@ -19,24 +19,6 @@ METHOD = np.array([[52.6], [166.8], [127.1], [234.4], [231.6]])
 
 def test_speedup_and_its_sd_are_the_papers() -> None:
     assert [round(x, 2) for x in speedup(LARGE, METHOD)] == [2.21, 0.95]
-
-
-def test_the_interval_of_runs_that_do_not_vary_is_a_point() -> None:
-    low, high = interval(LARGE, METHOD, resamples=50, seed=1)
-    assert (low, high) == pytest.approx((2.2054, 2.2054), abs=1e-4)
-
-
-def test_the_interval_covers_the_speedup_of_runs_that_vary() -> None:
-    noise = np.random.default_rng(0).uniform(0.9, 1.1, size=(5, 5))
-    low, high = interval(LARGE * noise, METHOD * noise[::-1], resamples=500, seed=1)
-    assert low < 2.2054 < high
-    assert high - low < 0.5
-
-
-def test_a_slow_minute_that_hit_both_methods_does_not_widen_the_interval() -> None:
-    slow = np.random.default_rng(0).uniform(1, 2, size=(5, 5))
-    low, high = interval(LARGE * slow, LARGE * slow / 2, resamples=50, seed=1)
-    assert (low, high) == pytest.approx((2, 2))
 
 
 def test_acceptance_length_counts_the_large_models_own_token() -> None:

@@ -1,11 +1,10 @@
 """Rows of accuracy.csv against values worked out by hand."""
 
-import numpy as np
 import polars as pl
 import pytest
 import yaml
 
-from stages.analysis.accuracy import accuracy_row, interval
+from stages.analysis.accuracy import accuracy_row
 from stages.analysis.paper_tables import REFERENCE, accuracy, of_pairs, speed
 
 pytestmark = pytest.mark.unit
@@ -26,17 +25,6 @@ def test_pass_at_1_is_the_mean_over_problems_of_the_mean_over_repeats() -> None:
     assert row["pass_at_1"] == pytest.approx(75.0)
     assert (row["n_problems"], row["n_repeats"], row["mean_tokens"]) == (2, 2, 50.0)
     assert row["large_utilization"] == pytest.approx(60.0)
-
-
-def test_the_interval_repeats_with_the_seed_and_holds_the_mean() -> None:
-    values = np.array([0.0, 50.0, 100.0, 100.0])
-    low, high = interval(values, 1000, seed=3)
-    assert (low, high) == interval(values, 1000, seed=3)
-    assert low < values.mean() < high
-
-
-def test_the_interval_of_equal_problems_is_a_point() -> None:
-    assert interval(np.full(5, 80.0), 100, seed=1) == (80.0, 80.0)
 
 
 def test_the_papers_figure_stands_beside_ours_only_where_it_was_printed() -> None:

@@ -1,29 +1,72 @@
-rule prepare:
-    input:
-        "demo_pair/task.py",
-        "workflow/reference/prompts.yaml",
-        lambda w: own_files(w.pair),
+rule tokenizer:
     output:
-        directory("results/{pair}/problems"),
+        "results/{pair}/problems/tokenizer.json",
+        "results/{pair}/problems/tokenizer.provenance.json",
     log:
-        "logs/{pair}/prepare.log",
+        "logs/{pair}/tokenizer.log",
     benchmark:
-        "logs/{pair}/prepare.tsv"
+        "logs/{pair}/tokenizer.tsv"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        depends=lambda w: block(pair=w.pair),
+        recipe=lambda w: recipe("tokenizer", w.pair),
     message:
-        "Problems and prompts of {wildcards.pair}"
+        "Tokenizer of {wildcards.pair}, once its models fit together"
     shell:
-        "python -m stages.prepare --pair {wildcards.pair} --log {log} --out {output}"
+        "python -m stages.tokenizer --pair {wildcards.pair} --recipe {params.recipe} --log {log} --out {output[0]}"
+
+
+rule prepare:
+    input:
+        # Models that do not fit together are found before any problem set is made.
+        "results/{pair}/problems/tokenizer.json",
+    output:
+        "results/{pair}/problems/{set}.parquet",
+    log:
+        "logs/{pair}/prepare-{set}.log",
+    benchmark:
+        "logs/{pair}/prepare-{set}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe("prepare", w.pair, w.set),
+        folder=lambda w, output: Path(output[0]).parent,
+    message:
+        "Problems and prompts of {wildcards.set}, {wildcards.pair}"
+    shell:
+        "python -m stages.prepare --pair {wildcards.pair} --set {wildcards.set} --recipe {params.recipe} --log {log} --out {params.folder}"
+
+
+rule availability:
+    input:
+        lambda w: sets_of(w.pair),
+    output:
+        "results/{pair}/problems/unavailable.yaml",
+        "results/{pair}/problems/unavailable.provenance.json",
+    log:
+        "logs/{pair}/availability.log",
+    benchmark:
+        "logs/{pair}/availability.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=lambda w: recipe("availability", w.pair),
+        folder=lambda w, output: Path(output[0]).parent,
+    message:
+        "Benchmarks that {wildcards.pair} goes without"
+    shell:
+        "python -m stages.availability --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.folder} --out {output[0]}"
 
 
 rule traces:
     input:
-        "results/{pair}/problems",
+        lambda w: f"results/{w.pair}/problems/{PARAMS.pair(w.pair).calibration_set}.parquet",
     output:
         "results/{pair}/traces.parquet",
     log:
@@ -38,12 +81,11 @@ rule traces:
         runtime=720,
         gpu=lambda w: gpus(w.pair, ["large"]),
     params:
-        problems=lambda w, input: f"{input[0]}/{PARAMS.pair(w.pair).calibration_set}.parquet",
-        depends=lambda w: block("engines", "infer", pair=w.pair, roles=("large",)),
+        recipe=lambda w: recipe("traces", w.pair),
     message:
         "Reasoning traces of {wildcards.pair}'s large model on the calibration set"
     shell:
-        "python -m stages.traces --pair {wildcards.pair} --log {log} --problems {params.problems} --out {output}"
+        "python -m stages.traces --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {input} --out {output}"
 
 
 rule margins:
@@ -63,11 +105,11 @@ rule margins:
         runtime=240,
         gpu=lambda w: gpus(w.pair, ["small"]),
     params:
-        depends=lambda w: block("engines", pair=w.pair, roles=("small",)),
+        recipe=lambda w: recipe("margins", w.pair),
     message:
         "Probability margins of {wildcards.pair}'s small model on the traces"
     shell:
-        "python -m stages.margins --pair {wildcards.pair} --log {log} --traces {input} --out {output}"
+        "python -m stages.margins --pair {wildcards.pair} --recipe {params.recipe} --log {log} --traces {input} --out {output}"
 
 
 rule cues:
@@ -76,6 +118,8 @@ rule cues:
     output:
         table="results/{pair}/cues.csv",
         provenance="results/{pair}/cues.provenance.json",
+        selected="results/{pair}/selected_cues.yaml",
+        selected_provenance="results/{pair}/selected_cues.provenance.json",
     log:
         "logs/{pair}/cues.log",
     benchmark:
@@ -85,8 +129,8 @@ rule cues:
         mem_mb=2000,
         runtime=30,
     params:
-        depends=lambda w: block("cues", pair=w.pair),
+        recipe=lambda w: recipe("cues", w.pair),
     message:
         "Cue effects and selection for {wildcards.pair}"
     shell:
-        "python -m stages.cues --pair {wildcards.pair} --log {log} --margins {input} --out {output.table}"
+        "python -m stages.cues --pair {wildcards.pair} --recipe {params.recipe} --log {log} --margins {input} --out {output.table} --selected {output.selected}"

@@ -1,66 +1,85 @@
 from snakemake.exceptions import WorkflowError
-from stages import params as settings
-from stages.errors import UserError
+from stages.config import params as settings
+from stages.config import selection
+from stages.runtime.errors import UserError
+from stages.tracking import recipes, status
+from stages.tracking.recipes import Target
 
 if config:
     raise WorkflowError("--config is not read here; edit params.yaml instead")
 try:
     PARAMS = settings.load(Path("params.yaml"))
+    OUT_OF_DATE = status.to_force(PARAMS) if workflow.is_main_process else []
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# On one machine a job with engines has all cores, lest its engines slow those of another. On a cluster,
-# where nobody counts cores, the profile's cpus_per_task says what it gets.
+
+def prepare_dag(*args, plain=workflow._prepare_dag, **kwargs):
+    """Have Snakemake make again what stages/tracking/status.py finds out of date.
+
+    Its own triggers know times and parameters; a result depends on code and models as well.
+    """
+    forced = frozenset([*workflow.dag_settings.forcerun, *OUT_OF_DATE])
+    workflow.dag_settings.forcerun = forced
+    return plain(*args, **kwargs)
+
+
+workflow._prepare_dag = prepare_dag
+
+# On one machine a job with engines has all cores, so that engine jobs never share the machine. On a
+# cluster, where nobody counts cores, the profile's cpus_per_task says what it gets.
 CORES = workflow.resource_settings.cores or 1
 
 
-def block(*names, pair=None, method=None, roles=None):
-    """The blocks of params.yaml that a rule depends on, so that it reruns when they change.
-
-    `roles`: those of the pair's engines that it uses, without any: all.
-    """
-    blocks = {name: getattr(PARAMS, name) for name in ("seed", *names)}
-    if method:
-        blocks["method"] = PARAMS.method(method)
-        roles = blocks["method"].roles
-    if pair:
-        engines = PARAMS.pair(pair).engines
-        used = {role: engines[role] for role in roles or engines}
-        blocks["pair"] = PARAMS.pair(pair).model_copy(update={"engines": used})
-    return {
-        name: value.model_dump() if hasattr(value, "model_dump") else value
-        for name, value in blocks.items()
-    }
+def recipe(stage, pair=None, name=None):
+    """The file that says what a stage's result depends on, for the stage to compare."""
+    return str(Target(stage, pair, name).path)
 
 
-def own_files(pair):
-    """A pair's local problem sets; the prepare stage names one that is missing."""
-    sets = PARAMS.pair(pair).problem_sets.values()
-    paths = [Path(one.path) for one in sets if one.source == "file"]
-    return [str(path) for path in paths if path.is_file()]
+def sets_of(pair):
+    """The problem sets of a pair: its calibration set and its benchmarks."""
+    return expand(
+        "results/{pair}/problems/{set}.parquet",
+        pair=pair,
+        set=PARAMS.pair(pair).problem_sets,
+    )
 
 
-def cues_needed(method, pair):
-    """What a method's cues are read from: the table of cue effects, or a file of cues."""
-    cues = PARAMS.cues_of(pair, method)
-    if cues in ("mined", "all"):
-        return [f"results/{pair}/cues.csv"]
-    return [cues] if Path(cues).is_file() else []
+def benchmarks_of(pair, method):
+    """The problem sets that a method answers, and which of them cannot be read."""
+    names = selection.benchmarks_of(PARAMS, pair, method)
+    return [
+        *expand("results/{pair}/problems/{set}.parquet", pair=pair, set=names),
+        f"results/{pair}/problems/unavailable.yaml",
+    ]
 
 
-def recipe_of(method, pair):
-    """A method's recipe; the ablation's are kept apart, for latency depends on all of the others."""
-    folder = "ablation_recipes" if method in PARAMS.ablation.methods else "recipes"
-    return f"results/{pair}/{folder}/{method}.yaml"
+def sets_and_gaps(pair):
+    """The benchmarks of a pair, and which of them cannot be read."""
+    return benchmarks_of(pair, "large")
 
 
-def parts_of(method, pair):
-    """The parts of a method's answers; none where the pair goes without the method."""
-    if PARAMS.why_not(pair, method):
+def mined(pair, method):
+    """The selected cues, for a method that takes them; the others do not wait for them."""
+    if selection.skip_reason(PARAMS, pair, method):
+        return []
+    takes_them = selection.cues_of(PARAMS, pair, method) == "mined"
+    return [f"results/{pair}/selected_cues.yaml"] if takes_them else []
+
+
+def receipts_of(method, pair):
+    """The receipts of the jobs that ask for a method's answers; none where the pair lacks it."""
+    if selection.skip_reason(PARAMS, pair, method):
         return []
     return expand(
-        f"results/{pair}/parts/{method}/{{part}}", part=range(PARAMS.infer.shards)
+        f"results/{pair}/receipts/{method}/{{part}}.json",
+        part=range(PARAMS.infer.shards),
     )
+
+
+def methods_of(pair):
+    """The methods that are compared for a pair."""
+    return list(selection.methods_of(PARAMS, pair))
 
 
 def generations_of(methods, pair):
@@ -69,13 +88,15 @@ def generations_of(methods, pair):
 
 
 def gpus(pair, roles):
-    """The cards of a job with a pair's engines, each of which has its own."""
+    """The GPUs of a job with a pair's engines, each of which has its own."""
     engines = PARAMS.pair(pair).engines
     return sum(engines[role].gpus for role in set(roles))
 
 
 wildcard_constraints:
     pair="|".join(PARAMS.pairs),
-    recipes="recipes|ablation_recipes",
+    set="|".join(
+        dict.fromkeys(s for p in PARAMS.pairs.values() for s in p.problem_sets)
+    ),
     method="|".join(PARAMS.all_methods),
     part=r"\d+",

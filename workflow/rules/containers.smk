@@ -1,7 +1,7 @@
 import os
 
 from snakemake.settings.types import DeploymentMethod
-from stages import containers
+from stages.runtime import containers
 
 # By `containers.use` in params.yaml, or by `--sdm apptainer` for this one call.
 deployment = workflow.deployment_settings

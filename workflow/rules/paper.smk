@@ -34,11 +34,11 @@ rule tables:
         mem_mb=2000,
         runtime=30,
     params:
-        depends=block("run", "pairs"),
+        recipe=recipe("tables"),
     message:
         "Tables"
     shell:
-        "python -m stages.tables --log {log} --summaries results/summaries --out results/tables"
+        "python -m stages.tables --recipe {params.recipe} --log {log} --summaries results/summaries --out results/tables"
 
 
 rule figures:
@@ -61,11 +61,11 @@ rule figures:
         mem_mb=2000,
         runtime=30,
     params:
-        depends=lambda w: block("cues", pair=w.pair),
+        recipe=lambda w: recipe("figures", w.pair),
     message:
         "Figures of {wildcards.pair}"
     shell:
-        "python -m stages.figures --pair {wildcards.pair} --log {log} --table {input.table} --cues {input.cues} --margins {input.margins} --speed {input.speed} --latency {input.latency} --out results/figures"
+        "python -m stages.figures --pair {wildcards.pair} --recipe {params.recipe} --log {log} --table {input.table} --cues {input.cues} --margins {input.margins} --speed {input.speed} --latency {input.latency} --out results/figures"
 
 
 rule report:
@@ -85,8 +85,8 @@ rule report:
         mem_mb=2000,
         runtime=30,
     params:
-        depends=block("run"),
+        recipe=recipe("report"),
     message:
         "Report"
     shell:
-        "python -m stages.report --log {log} --out {output.page}"
+        "python -m stages.report --recipe {params.recipe} --log {log} --out {output.page}"

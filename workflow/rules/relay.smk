@@ -1,33 +1,33 @@
-rule recipe:
+rule cue_set:
     input:
-        # A method without mined cues does not wait for them, nor run again because of them.
-        lambda w: cues_needed(w.method, w.pair),
+        lambda w: mined(w.pair, w.method),
     output:
-        "results/{pair}/{recipes}/{method}.yaml",
+        "results/{pair}/cue_sets/{method}.yaml",
+        "results/{pair}/cue_sets/{method}.provenance.json",
     log:
-        "logs/{pair}/{recipes}-{method}.log",
+        "logs/{pair}/cue_set-{method}.log",
     benchmark:
-        "logs/{pair}/{recipes}-{method}.tsv"
+        "logs/{pair}/cue_set-{method}.tsv"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        effects=lambda w: f"results/{w.pair}/cues.csv",
-        depends=lambda w: block("relay", pair=w.pair, method=w.method),
+        recipe=lambda w: recipe("cue_set", w.pair, w.method),
+        mined=lambda w, input: f"--mined {input}" if input else "",
     message:
-        "What {wildcards.method}'s answers depend on"
+        "The words at which {wildcards.method} hands over"
     shell:
-        "python -m stages.recipe --pair {wildcards.pair} --method {wildcards.method} --log {log} --effects {params.effects} --out {output}"
+        "python -m stages.cue_set --pair {wildcards.pair} --method {wildcards.method} --recipe {params.recipe} --log {log} {params.mined} --out {output[0]}"
 
 
 rule replay:
     input:
-        problems="results/{pair}/problems",
+        tokenizer="results/{pair}/problems/tokenizer.json",
         traces="results/{pair}/traces.parquet",
-        recipe="results/{pair}/recipes/relaygen.yaml",
+        cues="results/{pair}/cue_sets/relaygen.yaml",
     output:
-        figures="results/{pair}/replay.json",
+        values="results/{pair}/replay.json",
         provenance="results/{pair}/replay.provenance.json",
     log:
         "logs/{pair}/replay.log",
@@ -38,19 +38,19 @@ rule replay:
         mem_mb=2000,
         runtime=60,
     params:
-        min_tokens=PARAMS.relay.min_tokens,
+        recipe=lambda w: recipe("replay", w.pair),
     message:
         "Where the relay would hand over in {wildcards.pair}'s traces"
     shell:
-        "python -m stages.replay --log {log} --traces {input.traces} --tokenizer {input.problems} --cues {input.recipe} --min-tokens {params.min_tokens} --out {output.figures}"
+        "python -m stages.replay --pair {wildcards.pair} --recipe {params.recipe} --log {log} --traces {input.traces} --tokenizer {input.tokenizer} --cues {input.cues} --out {output.values}"
 
 
 rule infer:
     input:
-        problems="results/{pair}/problems",
-        recipe=lambda w: recipe_of(w.method, w.pair),
+        problems=lambda w: benchmarks_of(w.pair, w.method),
+        cues="results/{pair}/cue_sets/{method}.yaml",
     output:
-        temp(directory("results/{pair}/parts/{method}/{part}")),
+        temp("results/{pair}/receipts/{method}/{part}.json"),
     log:
         "logs/{pair}/infer-{method}-{part}.log",
     benchmark:
@@ -63,19 +63,18 @@ rule infer:
         runtime=1440,
         gpu=lambda w: gpus(w.pair, PARAMS.method(w.method).roles),
     params:
-        benchmarks=lambda w: PARAMS.benchmarks_of(w.pair, w.method),
-        depends=lambda w: block("engines", "relay", "infer"),
+        recipe=lambda w: recipe("infer", w.pair, w.method),
+        problems=lambda w, input: Path(input.problems[0]).parent,
     message:
         "Answers of {wildcards.method} to {wildcards.pair}'s benchmarks, part {wildcards.part}"
     shell:
-        "python -m stages.infer --pair {wildcards.pair} --method {wildcards.method} --part {wildcards.part} --log {log} --problems {input.problems} --recipe {input.recipe} --out {output}"
+        "python -m stages.infer --pair {wildcards.pair} --method {wildcards.method} --part {wildcards.part} --recipe {params.recipe} --log {log} --problems {params.problems} --cue-set {input.cues} --out {output}"
 
 
 rule merge:
     input:
-        problems="results/{pair}/problems",
-        recipe=lambda w: recipe_of(w.method, w.pair),
-        parts=lambda w: parts_of(w.method, w.pair),
+        problems=lambda w: benchmarks_of(w.pair, w.method),
+        receipts=lambda w: receipts_of(w.method, w.pair),
     output:
         directory("results/{pair}/generations/{method}"),
     log:
@@ -87,17 +86,18 @@ rule merge:
         mem_mb=2000,
         runtime=30,
     params:
-        depends=lambda w: block("infer"),
+        recipe=lambda w: recipe("merge", w.pair, w.method),
+        problems=lambda w, input: Path(input.problems[0]).parent,
     message:
         "All answers of {wildcards.method} to {wildcards.pair}'s benchmarks"
     shell:
-        "python -m stages.merge --pair {wildcards.pair} --method {wildcards.method} --log {log} --problems {input.problems} --recipe {input.recipe} --parts {input.parts} --out {output}"
+        "python -m stages.merge --pair {wildcards.pair} --method {wildcards.method} --recipe {params.recipe} --log {log} --problems {params.problems} --receipts {input.receipts} --out {output}"
 
 
 rule score:
     input:
-        problems="results/{pair}/problems",
-        generations=lambda w: generations_of(PARAMS.methods_of(w.pair), w.pair),
+        problems=lambda w: sets_and_gaps(w.pair),
+        generations=lambda w: generations_of(methods_of(w.pair), w.pair),
     output:
         "results/{pair}/scores.parquet",
     log:
@@ -109,19 +109,20 @@ rule score:
         mem_mb=2000,
         runtime=60,
     params:
+        problems=lambda w: f"results/{w.pair}/problems",
         generations=lambda w, input: Path(input.generations[0]).parent,
-        depends=lambda w: block("methods", pair=w.pair),
+        recipe=lambda w: recipe("score", w.pair),
     message:
         "Scores of every method of {wildcards.pair}"
     shell:
-        "python -m stages.score --pair {wildcards.pair} --log {log} --problems {input.problems} --generations {params.generations} --out {output}"
+        "python -m stages.score --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --generations {params.generations} --out {output}"
 
 
 rule summary:
     input:
-        problems="results/{pair}/problems",
+        problems=lambda w: sets_and_gaps(w.pair),
         scores="results/{pair}/scores.parquet",
-        generations=lambda w: generations_of(PARAMS.methods_of(w.pair), w.pair),
+        generations=lambda w: generations_of(methods_of(w.pair), w.pair),
     output:
         expand(
             "results/summaries/{{pair}}/{table}.{suffix}",
@@ -137,21 +138,24 @@ rule summary:
         mem_mb=2000,
         runtime=30,
     params:
+        problems=lambda w: f"results/{w.pair}/problems",
         generations=lambda w, input: Path(input.generations[0]).parent,
         out=lambda w, output: Path(output[0]).parent,
-        depends=lambda w: block("methods", "tables", pair=w.pair),
+        recipe=lambda w: recipe("summary", w.pair),
     message:
         "Pass@1 of every method of {wildcards.pair}"
     shell:
-        "python -m stages.summary --pair {wildcards.pair} --log {log} --problems {input.problems} --scores {input.scores} --generations {params.generations} --out {params.out}"
+        "python -m stages.summary --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --scores {input.scores} --generations {params.generations} --out {params.out}"
 
 
 rule latency:
     input:
-        problems="results/{pair}/problems",
-        recipes=lambda w: [
-            recipe_of(method, w.pair) for method in PARAMS.methods_of(w.pair)
-        ],
+        problems=lambda w: f"results/{w.pair}/problems/{PARAMS.pair(w.pair).speed_benchmark}.parquet",
+        cue_sets=lambda w: expand(
+            "results/{pair}/cue_sets/{method}.yaml",
+            pair=w.pair,
+            method=methods_of(w.pair),
+        ),
     output:
         "results/{pair}/latency.parquet",
     log:
@@ -166,16 +170,15 @@ rule latency:
         runtime=1440,
         gpu=lambda w: gpus(
             w.pair,
-            [role for m in PARAMS.methods_of(w.pair).values() for role in m.roles],
+            [role for m in methods_of(w.pair) for role in PARAMS.method(m).roles],
         ),
     params:
-        problems=lambda w, input: f"{input.problems}/{PARAMS.pair(w.pair).speed_benchmark}.parquet",
-        recipes=lambda w, input: Path(input.recipes[0]).parent,
-        depends=lambda w: block("engines", "relay", "latency"),
+        cue_sets=lambda w, input: Path(input.cue_sets[0]).parent,
+        recipe=lambda w: recipe("latency", w.pair),
     message:
         "Latency of every method of {wildcards.pair}"
     shell:
-        "python -m stages.latency --pair {wildcards.pair} --log {log} --problems {params.problems} --recipes {params.recipes} --out {output}"
+        "python -m stages.latency --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {input.problems} --cue-sets {params.cue_sets} --out {output}"
 
 
 rule speed:
@@ -193,16 +196,16 @@ rule speed:
         mem_mb=2000,
         runtime=30,
     params:
-        depends=lambda w: block("methods", "tables", pair=w.pair),
+        recipe=lambda w: recipe("speed", w.pair),
     message:
         "Speedup of every method of {wildcards.pair}"
     shell:
-        "python -m stages.speed --pair {wildcards.pair} --log {log} --latency {input} --out {output.table}"
+        "python -m stages.speed --pair {wildcards.pair} --recipe {params.recipe} --log {log} --latency {input} --out {output.table}"
 
 
 rule answer_stage:
     input:
-        problems="results/{pair}/problems",
+        problems=lambda w: sets_and_gaps(w.pair),
         large="results/{pair}/generations/large",
     output:
         table="results/summaries/{pair}/answer_stage.csv",
@@ -219,18 +222,19 @@ rule answer_stage:
         runtime=240,
         gpu=lambda w: gpus(w.pair, ["small"]),
     params:
-        depends=lambda w: block("engines", "infer", pair=w.pair, roles=("small",)),
+        problems=lambda w: f"results/{w.pair}/problems",
+        recipe=lambda w: recipe("answer_stage", w.pair),
     message:
         "Answer stages by {wildcards.pair}'s small model behind the large one's reasoning"
     shell:
-        "python -m stages.answer_stage --pair {wildcards.pair} --log {log} --problems {input.problems} --large {input.large} --out {output.table}"
+        "python -m stages.answer_stage --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --large {input.large} --out {output.table}"
 
 
 rule ablation:
     input:
-        problems="results/{pair}/problems",
+        problems=lambda w: f"results/{w.pair}/problems/{PARAMS.pair(w.pair).ablation_benchmark}.parquet",
         generations=lambda w: generations_of(
-            ["relaygen", *PARAMS.variants_of(w.pair)], w.pair
+            ["relaygen", *selection.variants_of(PARAMS, w.pair)], w.pair
         ),
     output:
         table="results/summaries/{pair}/cue_ablation.csv",
@@ -244,9 +248,10 @@ rule ablation:
         mem_mb=2000,
         runtime=30,
     params:
+        problems=lambda w: f"results/{w.pair}/problems",
         generations=lambda w, input: Path(input.generations[0]).parent,
-        depends=lambda w: block("ablation", "tables", pair=w.pair),
+        recipe=lambda w: recipe("ablation", w.pair),
     message:
         "Ablations of {wildcards.pair}'s relay"
     shell:
-        "python -m stages.ablation --pair {wildcards.pair} --log {log} --problems {input.problems} --generations {params.generations} --out {output.table}"
+        "python -m stages.ablation --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --generations {params.generations} --out {output.table}"

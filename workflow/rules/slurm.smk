@@ -1,4 +1,4 @@
-from stages import slurm
+from stages.runtime import slurm
 
 
 # Seconds of one core, or in need of the network, or about this machine: on a cluster these run where
@@ -6,17 +6,19 @@ from stages import slurm
 localrules:
     ablation,
     all,
+    availability,
     bench,
+    cue_set,
     figures,
     measure,
     merge,
     plan,
     prepare,
-    recipe,
     report,
     speed,
     summary,
     tables,
+    tokenizer,
 
 
 onstart:

@@ -1,0 +1,64 @@
+"""95 % percentile bootstrap intervals of the three tables that have one.
+
+Each resamples what is independent of one another: problems (accuracy), runs of a problem (speed),
+traces (cue effects).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+PERCENTILES = [2.5, 97.5]
+
+
+def percentile_interval(resampled: Floats) -> Interval:
+    """Return the 95 % interval of a statistic from its resampled values."""
+    low, high = np.percentile(resampled, PERCENTILES)
+    return float(low), float(high)
+
+
+def mean_interval(values: Floats, resamples: int, seed: int) -> Interval:
+    """Return the interval of the mean of `values` [problems], resampling problems."""
+    random = np.random.default_rng(seed)
+    picks = random.integers(len(values), size=(resamples, len(values)))
+    return percentile_interval(values[picks].mean(axis=1))
+
+
+def ratio_interval(first: Floats, second: Floats, resamples: int, seed: int) -> Interval:
+    """Return the interval of mean `first` / mean `second`, resampling runs within each problem.
+
+    Both are [problems, runs]. The same runs are drawn from both: methods take turns within a run,
+    so that other load on the machine affects both.
+    """
+    random = np.random.default_rng(seed)
+    picks = random.integers(first.shape[1], size=(resamples, *first.shape))
+
+    def means(values: Floats) -> Floats:
+        drawn: Floats = np.take_along_axis(values[None], picks, axis=2).mean(axis=(1, 2))
+        return drawn
+
+    return percentile_interval(means(first) / means(second))
+
+
+def draw_weights(n_traces: int, resamples: int, seed: int) -> Floats:
+    """Return how often each trace is drawn in each resample: [resamples, traces]."""
+    random = np.random.default_rng(seed)
+    return random.multinomial(n_traces, [1 / n_traces] * n_traces, size=resamples).astype(float)
+
+
+def difference_interval(sums: Floats, weights: Floats) -> Interval | None:
+    """Return the interval of the mean inside a cue's segments minus the mean of all other tokens.
+
+    `sums` [traces, 4]: sum and number of the tokens inside, sum and number of all tokens. `weights`
+    [resamples, traces]: see `draw_weights`. Resamples without tokens on either side do not count;
+    None if no others are left.
+    """
+    inside, n_inside, total, n_total = (weights @ sums).T
+    usable = (n_inside > 0) & (n_total > n_inside)
+    if not usable.any():
+        return None
+    inside, n_inside, total, n_total = (
+        column[usable] for column in (inside, n_inside, total, n_total)
+    )
+    return percentile_interval(inside / n_inside - (total - inside) / (n_total - n_inside))

@@ -1,0 +1,299 @@
+"""The schema of params.yaml: one model per block, strict, with the checks that one block allows."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from stages.config.block import Block
+from stages.methods import AnyMethod
+from stages.methods.base import Handoff
+from stages.runtime.errors import UserError
+
+Value = TypeVar("Value")
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$", description="a branch moves")]
+Scoring = Literal["math", "choice"]
+Family = Literal["demo", "qwen3", "r1"]
+
+
+class Sampling(Block):
+    """How tokens are drawn; the same for every engine of a pair."""
+
+    temperature: float = Field(ge=0)
+    top_p: Share
+    top_k: int = Field(ge=0, description="0: no limit")
+
+
+class DemoPair(Block):
+    """Problems of the bundled task; the set's name is that of a split there."""
+
+    source: Literal["demo_pair"]
+    n_problems: Positive
+    scoring: Scoring
+
+
+class Given(Block):
+    """What a published or local set of problems takes besides the place it lies at."""
+
+    scoring: Scoring
+    n_problems: Positive | None = Field(None, description="the first ones; none: all")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of what is in it")
+
+
+class Columns(Block):
+    """Which columns hold what; `wrong`: the wrong options, where `answer` is the right one."""
+
+    problem: str
+    answer: str
+    wrong: list[str] = Field(default_factory=list)
+
+
+class Hub(Given):
+    """A data set on the model hub."""
+
+    source: Literal["hub"]
+    path: str
+    config: str | None = None
+    revision: str = Field(description="a commit, for a branch moves")
+    split: str
+    columns: Columns
+
+    @model_validator(mode="after")
+    def complete(self) -> "Hub":
+        """The revision stays what it is, and options go with their scoring."""
+        if not re.fullmatch("[0-9a-f]{40}", self.revision):
+            raise ValueError(f"revision '{self.revision}' is not a commit (40 hexadecimal digits)")
+        if bool(self.columns.wrong) != (self.scoring == "choice"):
+            raise ValueError("columns.wrong, the wrong options, goes with scoring: choice")
+        return self
+
+
+class File(Given):
+    """A local JSONL or Parquet file with the columns problem, answer and, of options, choices."""
+
+    source: Literal["file"]
+    path: str
+
+
+# A set of problems, where it comes from and how its answers are compared.
+Benchmark = Annotated[DemoPair | Hub | File, Field(discriminator="source")]
+
+
+class Model(Block):
+    """What an engine serves: a model, alone or with an Eagle-3 draft head.
+
+    `model` and `draft` are folders, or names on the hub with a pinned revision. `gpus`: cards of
+    the engine, by tensor parallelism; 0: the CPU.
+    """
+
+    model: str
+    revision: Commit | None = None
+    draft: str | None = None
+    draft_revision: Commit | None = None
+    draft_tokens: Positive | None = None
+    gpus: int = Field(0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def shorthand(cls, given: object) -> object:
+        """A model without a draft head may be written as its folder alone."""
+        return {"model": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def complete(self) -> "Model":
+        """A draft head comes with the number of tokens it drafts at once."""
+        if (self.draft is None) != (self.draft_tokens is None):
+            raise ValueError("draft and draft_tokens belong together: give both or neither")
+        if self.draft_revision and not self.draft:
+            raise ValueError("draft_revision goes with a draft")
+        return self
+
+    @property
+    def parts(self) -> list[tuple[str, str | None]]:
+        """The model and its draft head: name on the hub and revision, or folder and None."""
+        draft = [(self.draft, self.draft_revision)] if self.draft else []
+        return [(self.model, self.revision), *draft]
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether any of it is fetched from the hub."""
+        return any(revision for _, revision in self.parts)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Local folders of the model and its draft head."""
+        return [Path(name) for name, revision in self.parts if not revision]
+
+
+class AsReleased(Block):
+    """Where the released code did otherwise than the paper says; each a switch.
+
+    `prompt`: math prompts with a backspace and "oxed{}"; `options`: multiple choice not shuffled,
+    the right one always A; `margins`: prompt tokens count among "the others" of a cue's effect;
+    `handoff`: the relay hands over text, which the server tokenizes anew.
+    """
+
+    prompt: bool
+    options: bool
+    margins: bool
+    handoff: bool
+
+
+class Pair(Block):
+    """A large and a small model of one tokenizer, and how they are measured."""
+
+    family: Family
+    published: str | None = Field(None, description="the pair of the paper that this one is")
+    engines: dict[str, Model] = Field(description="role: what is served")
+    dtype: Literal["float32", "bfloat16", "float16"]
+    max_model_len: Positive
+    sampling: Sampling
+    budget: Positive
+    repeats: Positive = Field(description="answers per problem, calibration and benchmarks")
+    cues: str = Field(description="mined, published, or a file of cues")
+    cue_matching: Literal["boundary", "substring"]
+    as_released: AsReleased
+    calibration: dict[str, Benchmark]
+    benchmarks: dict[str, Benchmark]
+    speed_benchmark: str
+    ablation_benchmark: str
+
+    @model_validator(mode="after")
+    def complete(self) -> "Pair":
+        """Both models of the pair are there, one calibration set, and what is named exists."""
+        for role in ("large", "small"):
+            if role not in self.engines:
+                raise ValueError(f"engines.{role} is missing: a pair has a large and a small model")
+        if len({served.gpus > 0 for served in self.engines.values()}) > 1:
+            raise ValueError("engines: gpus for all or none: a vLLM is built for GPUs or for CPUs")
+        if len(self.calibration) != 1 or not self.benchmarks:
+            raise ValueError("a pair needs one calibration set and at least one benchmark")
+        if shared := set(self.calibration) & set(self.benchmarks):
+            raise ValueError(f"{shared.pop()} is a calibration set and a benchmark: choose one")
+        for key, name in self.single_benchmarks.items():
+            if name not in self.benchmarks:
+                have = ", ".join(self.benchmarks)
+                raise ValueError(f"{key}: there is no benchmark '{name}', known: {have}")
+        if self.cues == "published" and self.published is None:
+            raise ValueError("cues: published goes with the name of the paper's pair (published)")
+        return self
+
+    @property
+    def single_benchmarks(self) -> dict[str, str]:
+        """{key: the one benchmark that it names}."""
+        return {
+            "speed_benchmark": self.speed_benchmark,
+            "ablation_benchmark": self.ablation_benchmark,
+        }
+
+    @property
+    def problem_sets(self) -> dict[str, Benchmark]:
+        """Calibration set and benchmarks together."""
+        return {**self.calibration, **self.benchmarks}
+
+    @property
+    def calibration_set(self) -> str:
+        """The name of the calibration set."""
+        return next(iter(self.calibration))
+
+
+class Engines(Block):
+    """How vLLM servers are run on this machine."""
+
+    cpu_threads: Positive
+    kv_cache_gib: Positive
+    gpu_memory: Share
+    start_timeout_s: Positive
+    base_port: Annotated[int, Field(ge=1024, le=65000)] | None
+
+
+class Cues(Block):
+    """When a candidate becomes a cue."""
+
+    min_segments: Positive
+    min_delta: float
+    bootstrap: Positive
+
+
+class Relay(Block):
+    """The online switching rules, and how a model is told what the other wrote."""
+
+    handoff: Handoff
+    min_tokens: int = Field(ge=0)
+    answer_engine: Literal["small", "large"]
+
+
+class Infer(Block):
+    """How answers are asked for. `shards`: jobs that share a method's problems among them."""
+
+    shards: Positive
+    concurrency: Positive
+    request_timeout_s: Positive
+    retries: int = Field(ge=0)
+
+
+class Ablation(Block):
+    """Variants of the relay that the ablation table sets beside it, on one benchmark."""
+
+    methods: dict[str, AnyMethod]
+
+
+class Latency(Block):
+    """The speed table's protocol."""
+
+    n_problems: int = Field(ge=2, description="fewer give no standard deviation")
+    runs: Positive
+
+
+class Tables(Block):
+    """Intervals in the tables."""
+
+    bootstrap: Positive
+
+
+class Containers(Block):
+    """Where stages run: on the machine itself, or each in an image."""
+
+    use: Literal["none", "apptainer"]
+    pipeline: str = Field(description="the image of stages without an engine")
+    engine: str = Field(description="the image of stages that start engines")
+
+
+class Params(Block):
+    """The whole file."""
+
+    seed: int
+    run: list[str] = Field(min_length=1)
+    containers: Containers
+    pairs: dict[str, Pair]
+    engines: Engines
+    cues: Cues
+    relay: Relay
+    infer: Infer
+    latency: Latency
+    methods: dict[str, AnyMethod] = Field(min_length=1)
+    ablation: Ablation
+    tables: Tables
+
+    def pair(self, name: str) -> Pair:
+        """The pair `name`, or an error that lists the known ones."""
+        return known(self.pairs, name, "pair")
+
+    def method(self, name: str) -> AnyMethod:
+        """The method `name`, or an error that lists the known ones."""
+        return known(self.all_methods, name, "method")
+
+    @property
+    def all_methods(self) -> dict[str, AnyMethod]:
+        """What is compared, and the ablation's variants."""
+        return {**self.methods, **self.ablation.methods}
+
+
+def known(table: dict[str, Value], name: str, what: str) -> Value:
+    """table[name], or an error that lists what there is."""
+    if name not in table:
+        raise UserError(f"unknown {what} '{name}', params.yaml has: {', '.join(table)}")
+    return table[name]

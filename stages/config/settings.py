@@ -1,0 +1,55 @@
+"""What one stage may know of params.yaml, worked out for its pair."""
+
+from stages.config.block import Block
+from stages.config.schema import Benchmark, Cues, Latency, Model, Sampling, Scoring
+from stages.methods.base import Method
+from stages.methods.matching import CueMatching
+
+
+class Settings(Block):
+    """The settings of one stage. Those that its recipe does not hold are not set.
+
+    Reading one of these raises AttributeError, so a result cannot depend on a setting that its
+    recipe does not name (stages.tracking.recipes says which stage has which).
+    """
+
+    pair: str
+    seed: int
+    # Problems and their prompts.
+    problem_set: Benchmark
+    prompts: dict[str, str]  # {wording: template around a problem}
+    shuffle: bool  # options of multiple choice are drawn in an order of their own
+    needed_for: str | None  # why a run cannot go without this problem set
+    problem_sets: list[str]
+    # Models, and how they answer.
+    tokenizer: Model  # the large model, for its tokenizer and chat template alone
+    tokenizers: dict[str, Model]
+    engines: dict[str, Model]
+    dtype: str
+    max_model_len: int
+    sampling: Sampling
+    budget: int
+    repeats: int
+    # What is compared, each method with its defaults filled in.
+    method: Method
+    methods: dict[str, Method]
+    variants: dict[str, Method]
+    skip_reason: str | None  # of the method
+    left_out: dict[str, str]
+    benchmarks: list[str]
+    scoring: dict[str, Scoring]
+    speed_benchmark: str
+    ablation_benchmark: str
+    calibration_set: str
+    # Cues.
+    candidates: list[str]
+    cues: Cues
+    cue_matching: CueMatching
+    cue_words: list[str] | None  # None: those that are mined
+    include_prompt: bool  # prompt tokens count among "the others" of a cue's effect
+    # Measuring and printing.
+    latency: Latency
+    bootstrap: int
+    min_segments: int
+    run: list[str]
+    published: dict[str, str | None]

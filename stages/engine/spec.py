@@ -1,0 +1,167 @@
+"""What one vLLM server is told: its model, limits, command-line flags and environment.
+
+Answers are keyed by the code that asks for them, which imports this module: it imports nothing of
+the project at run time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from stages.config.schema import Engines, Model
+
+HOST = "127.0.0.1"
+MODEL_NAME = "model"
+KEEP_ALIVE_S = 600  # how long a connection waits for its next request; vLLM's default is 5
+MAX_STOP_STRINGS = 128  # vLLM's default is 4; a relay sends every cue
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One server: what it serves and the limits that its requests need.
+
+    `concurrency`: requests in flight. `gpu_memory`: the share of each GPU's memory that it takes.
+    `gpu_ids`: its GPUs, as CUDA_VISIBLE_DEVICES names them; empty on a CPU, and before GPUs are
+    assigned.
+    """
+
+    role: str
+    served: Model
+    dtype: str
+    max_model_len: int
+    concurrency: int
+    cpu_threads: int
+    kv_cache_gib: int
+    gpu_memory: float
+    prefix_caching: bool = True
+    gpu_ids: tuple[str, ...] = ()
+
+    def shape(self) -> dict[str, Any]:
+        """Return what can change what the engine writes.
+
+        Limits of the machine (concurrency, threads, memory, GPU ids) are not in it.
+        """
+        return {
+            **self.served.model_dump(),
+            "dtype": self.dtype,
+            "max_model_len": self.max_model_len,
+            "prefix_caching": self.prefix_caching,
+        }
+
+    @property
+    def flags(self) -> list[str]:
+        """Return the server's arguments, without port and key."""
+        caching = "--enable-prefix-caching" if self.prefix_caching else "--no-enable-prefix-caching"
+        # vLLM takes the tokenizer from the same revision.
+        revision = ["--revision", self.served.revision] if self.served.revision else []
+        return [
+            *("--model", self.served.model, *revision, "--served-model-name", MODEL_NAME),
+            *("--dtype", self.dtype, "--max-model-len", str(self.max_model_len)),
+            *("--max-num-seqs", str(self.concurrency)),
+            *(self._on_gpus if self.served.gpus else self._on_cpu),
+            caching,
+            *self._speculation,
+            "--enable-prompt-tokens-details",
+            "--enable-scale-out",  # the endpoint that takes and returns token ids
+            # A text hand-off sends one message, which holds the prompt and the answer so far.
+            *("--chat-template", "{{ messages[0].content }}"),
+            "--disable-uvicorn-access-log",
+        ]
+
+    @property
+    def _on_gpus(self) -> list[str]:
+        """Return the arguments for GPUs; the paper leaves all others at vLLM's defaults."""
+        return [
+            *("--tensor-parallel-size", str(self.served.gpus)),
+            *("--gpu-memory-utilization", str(self.gpu_memory)),
+        ]
+
+    @property
+    def _on_cpu(self) -> list[str]:
+        """Return the arguments for a CPU."""
+        return [
+            # Chunked prefill breaks seeded sampling on vLLM's CPU engine.
+            "--no-enable-chunked-prefill",
+            *("--max-num-batched-tokens", str(max(8192, self.max_model_len))),
+            *("--block-size", "32", "--enforce-eager"),
+            # In the engine's own process: no message to a worker per token, one start less.
+            *("--distributed-executor-backend", "uni"),
+        ]
+
+    @property
+    def _speculation(self) -> list[str]:
+        """Return the draft head's argument; empty without a draft head."""
+        if not self.served.draft:
+            return []
+        config = {
+            "method": "eagle3",
+            "model": self.served.draft,
+            "num_speculative_tokens": self.served.draft_tokens,
+        }
+        if self.served.draft_revision:
+            config["revision"] = self.served.draft_revision
+        return ["--speculative-config", json.dumps(config)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the server's environment variables, without its key."""
+        shared = {
+            "VLLM_MAX_STOP_STRINGS": str(MAX_STOP_STRINGS),
+            "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_S),
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+        if not self.served.on_hub:
+            shared["HF_HUB_OFFLINE"] = "1"
+        if self.served.gpus:
+            return {**shared, "CUDA_VISIBLE_DEVICES": ",".join(self.gpu_ids)}
+        return {
+            **shared,
+            # Otherwise the CPU platform replaces the executor `uni` by worker processes.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            # PyTorch prefers MKL's setting, and Snakemake sets that to the rule's threads. Engines
+            # that compete for the same cores are several times slower.
+            "OMP_NUM_THREADS": str(self.cpu_threads),
+            "MKL_NUM_THREADS": str(self.cpu_threads),
+            "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
+            # In spite of `--enforce-eager` torch compiles some functions, which takes a C++
+            # compiler that the machine or image may not have.
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+
+
+class Served(Protocol):
+    """The models of a pair, or those that a stage may know of."""
+
+    @property
+    def engines(self) -> dict[str, Model]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def max_model_len(self) -> int: ...
+
+
+def specs(
+    served: Served,
+    engines: Engines,
+    roles: tuple[str, ...],
+    concurrency: int,
+    prefix_caching: bool = True,
+) -> list[EngineSpec]:
+    """Return one spec per distinct role, in the order of `roles`."""
+    return [
+        EngineSpec(
+            role=role,
+            served=served.engines[role],
+            dtype=served.dtype,
+            max_model_len=served.max_model_len,
+            concurrency=concurrency,
+            cpu_threads=engines.cpu_threads,
+            kv_cache_gib=engines.kv_cache_gib,
+            gpu_memory=engines.gpu_memory,
+            prefix_caching=prefix_caching,
+        )
+        for role in dict.fromkeys(roles)
+    ]

@@ -1,0 +1,125 @@
+"""Ask engines for answers: many in flight, each kept as soon as it is finished.
+
+Engines are started only if an answer is missing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import uvloop
+
+from stages.config.schema import Infer, Sampling
+from stages.config.settings import Settings
+from stages.engine import models, server
+from stages.engine.client import Client, RequestFailedError
+from stages.engine.server import Engine
+from stages.engine.spec import EngineSpec, specs
+from stages.generation.answering import Answering, Task
+from stages.generation.store import Store
+from stages.methods.base import Method
+from stages.runtime.errors import UserError
+from stages.runtime.progress import Progress
+from stages.tracking import provenance, recipes
+from stages.tracking.recipes import Job
+
+Engines = Mapping[str, Engine]
+
+
+def answering(settings: Settings, method: Method, cues: Sequence[str]) -> Answering:
+    """Return a method with what shapes its answers."""
+    tokenizer = models.tokenizer(settings.tokenizer)
+    return Answering(settings.seed, settings.budget, method, tuple(cues), tokenizer)
+
+
+def answers_store(
+    settings: Settings, method: Method, cues: Sequence[str], part: str = "1of1"
+) -> Store:
+    """Return where a method's answers are kept."""
+    return Store.under("answers", recipes.answers_recipe(settings, method, list(cues)), part)
+
+
+def ask(
+    job: Job, method: Method, cues: Sequence[str], todo: Sequence[Task], part: str, logs: Path
+) -> None:
+    """Have every answer of `todo` in the store; `part`: this job's share, `logs`: of the engines.
+
+    Raises UserError if some failed: those that were finished stay in the store.
+    """
+    label = f"{job.target}"
+    with answers_store(job.settings, method, cues, part) as store:
+        missing = unanswered(todo, store)
+        if not missing:
+            return
+        wanted = specs(job.settings, job.engines, method.roles, job.infer.concurrency)
+        with running(job, wanted, store, logs) as engines:
+            asking = answering(job.settings, method, cues)
+            collect(asking, missing, store, engines, job.settings.sampling, job.infer, label)
+
+
+@contextmanager
+def running(job: Job, wanted: Sequence[EngineSpec], store: Store, logs: Path) -> Iterator[Engines]:
+    """Start engines, and note in the store what runs from here on."""
+    with server.running(list(wanted), job.engines, logs) as engines:
+        store.begin_session(provenance.session(wanted))
+        yield engines
+
+
+def unanswered(todo: Sequence[Task], store: Store) -> list[Task]:
+    """Return the tasks that the store does not hold, each once."""
+    return list({task.key: task for task in todo if task.key not in store}.values())
+
+
+def share(todo: Sequence[Task], part: int, parts: int) -> list[Task]:
+    """Return one job's share of the tasks; a prompt that stands in them twice is one task."""
+    return list({task.key: task for task in todo}.values())[part::parts]
+
+
+def collect(
+    asking: Answering,
+    missing: Sequence[Task],
+    store: Store,
+    engines: Engines,
+    sampling: Sampling,
+    infer: Infer,
+    label: str,
+) -> None:
+    """Ask for all of `missing`, some at a time, and keep each answer once it is finished."""
+
+    async def ask_all() -> list[str]:
+        limit = asyncio.Semaphore(infer.concurrency)
+        async with connected(engines, sampling, infer) as clients:
+
+            async def one(task: Task) -> str | None:
+                async with limit:
+                    try:
+                        row = await asking.answer(task, clients)
+                    except RequestFailedError as error:
+                        return f"{task}: {error}"
+                    store.append(task.key, row)
+                    progress.step(len(row["token_ids"]))
+                    return None
+
+            outcomes = await asyncio.gather(*map(one, missing))
+        return [failure for failure in outcomes if failure]
+
+    with Progress(label, len(missing)) as progress:
+        failures = uvloop.run(ask_all())
+    if failures:
+        raise UserError(
+            f"{label}: {len(failures)} of {len(missing)} answers failed, first: {failures[0]}; "
+            "run again to ask for these alone"
+        )
+
+
+@asynccontextmanager
+async def connected(
+    engines: Engines, sampling: Sampling, infer: Infer
+) -> AsyncIterator[Mapping[str, Client]]:
+    """Open a client for each engine."""
+    async with AsyncExitStack() as stack:
+        yield {
+            role: await stack.enter_async_context(Client(engine, sampling, infer))
+            for role, engine in engines.items()
+        }

@@ -1,0 +1,227 @@
+"""The console command `relaygen`.
+
+A command imports what it needs when it is called, so that help and completion stay fast.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from stages import perf
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
+
+BENCH = Path("results/bench")
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+Params = Annotated[Path, typer.Option(help="The settings of the run.")]
+Log = Annotated[Path | None, typer.Option(help="Also log to this file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def examples(*commands: str) -> str:
+    """Return the last part of a help text: commands as they are typed, one a line."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in commands)])
+
+
+# Plain help texts: Rich would take longer to import than all else.
+app = typer.Typer(
+    help="Run and inspect the RelayGen pipeline, in the project's folder.",
+    epilog=examples("relaygen plan", "relaygen bench table"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+bench = typer.Typer(
+    help="Measure how fast the pipeline is.",
+    epilog=examples("relaygen bench handoff", "relaygen bench table"),
+    no_args_is_help=True,
+)
+app.add_typer(bench, name="bench")
+
+
+def command(*shown: str, group: typer.Typer = app, **options: Any) -> Decorator:
+    """Add a command to `group`; its help shows the examples `shown`.
+
+    What the user can mend ends in one line and exit code 1.
+    """
+
+    def added(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def reported(*given: object, **named: object) -> None:
+            command_line.run(check_checkout)
+            command_line.run(partial(function, *given, **named))
+
+        return group.command(epilog=examples(*shown), **options)(reported)
+
+    return added
+
+
+def check_checkout() -> None:
+    """Raise UserError in another checkout than that of this code, which would speak for its own."""
+    here, ours = Path("stages").resolve(), Path(__file__).parents[1]
+    if here.is_dir() and here != ours:
+        raise UserError(
+            f"this relaygen is that of {ours.parent}; activate the environment of this checkout, "
+            "or call `python -m stages.runtime.main`"
+        )
+
+
+def call(module: str, context: typer.Context, *more: object) -> None:
+    """Run the `main` of `module` with this command's options and `more`, as `python -m` does."""
+    sys.argv = [context.command_path, *as_arguments(context.params), *map(str, more)]
+    importlib.import_module(module).main()
+
+
+def as_arguments(options: dict[str, Any]) -> list[str]:
+    """Return `options` as they are typed; those that are None or False are left out."""
+    arguments = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            arguments.append(option)
+        elif value is not None and value is not False:
+            arguments.append(f"{option}={value}")
+    return arguments
+
+
+@command("relaygen check", "relaygen check --params other.yaml")
+def check(params: Params = Path("params.yaml")) -> None:
+    """Check that params.yaml is valid."""
+    from stages.config.params import load
+
+    load(params)
+    print(f"{params}: valid")
+
+
+@command("relaygen plan", "relaygen plan --pair qwen3 --commands")
+def plan(
+    context: typer.Context,
+    params: Params = Path("params.yaml"),
+    pair: Annotated[
+        str | None, typer.Option(help="A pair of params.yaml; default: all pairs of `run`.")
+    ] = None,
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Print the engines' command lines instead.")
+    ] = False,
+    json: Json = False,
+    log: Log = None,
+) -> None:
+    """Print what a run would do and take.
+
+    Nothing is started. Engines that cannot fit are refused, one line each.
+    """
+    call("stages.plan", context)
+
+
+@command(
+    "relaygen replay --traces traces.jsonl --tokenizer demo_pair/large --cues all",
+    "relaygen replay --traces traces.jsonl --tokenizer Qwen3-32B/tokenizer.json \\",
+    "    --cues qwen3 --large-tps 25 --small-tps 180 --handoff-ms 30",
+)
+def replay(
+    context: typer.Context,
+    traces: Annotated[Path, typer.Option(help="Traces or answers (.parquet), or texts (.jsonl).")],
+    tokenizer: Annotated[Path, typer.Option(help="A model's folder or its tokenizer.json.")],
+    cues: Annotated[
+        str,
+        typer.Option(
+            help="A published set (qwen3, r1), all candidates (all), a cues.csv, or a .yaml file: "
+            "a method's recipe or a list of cues."
+        ),
+    ],
+    matching: Annotated[
+        Literal["boundary", "substring"] | None,
+        typer.Option(help="Default: a recipe's own, substring for a published set, else boundary."),
+    ] = None,
+    min_tokens: Annotated[
+        int, typer.Option(help="A cue in this many first tokens of a segment does not count.")
+    ] = 5,
+    large_tps: Annotated[
+        float | None, typer.Option(help="Tokens per second of the large model.")
+    ] = None,
+    small_tps: Annotated[
+        float | None, typer.Option(help="Tokens per second of the small model.")
+    ] = None,
+    handoff_ms: Annotated[
+        float | None, typer.Option(help="Cost of one hand-off in milliseconds.")
+    ] = None,
+    json: Json = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the JSON object to this file instead.")
+    ] = None,
+    log: Log = None,
+) -> None:
+    """Show where the relay would hand over in traces.
+
+    The traces are texts that a large model wrote alone; no engine is needed. With both speeds and
+    the cost of a hand-off, the speedup is predicted too.
+    """
+    call("stages.replay", context)
+
+
+@command(
+    "relaygen provenance results/tables/accuracy.csv",
+    "relaygen provenance results/demo/scores.parquet",
+)
+def provenance(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A table, a figure, a Parquet file or the report."),
+    ],
+) -> None:
+    """Print where a result came from.
+
+    Commit, models, engine, settings, seeds, container, hardware and times, of the file and of all
+    files that it was made from.
+    """
+    from stages.tracking.provenance import in_words, of_file
+
+    print(in_words(str(file), of_file(file)), end="")
+
+
+def add_performance_test(name: str, about: str) -> None:
+    """Add the command that runs one performance test."""
+
+    @command(
+        f"relaygen bench {name}",
+        f"relaygen bench {name} --out {name}.json",
+        group=bench,
+        name=name,
+        help=about,
+    )
+    def measure(
+        context: typer.Context,
+        out: Annotated[Path, typer.Option(help="File of the result.")] = BENCH / f"{name}.json",
+        log: Log = None,
+    ) -> None:
+        call(f"stages.perf.{name}", context)
+
+
+for name, about in perf.TESTS.items():
+    add_performance_test(name, about)
+
+
+@command("relaygen bench table", "relaygen bench table --readme README.md", group=bench)
+def table(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="File of the table.")] = BENCH / "table.md",
+    readme: Annotated[
+        Path | None, typer.Option(help="Also put the table between the marks of this page.")
+    ] = None,
+) -> None:
+    """Print one table of all results in results/bench."""
+    results = [path for name in perf.TESTS if (path := BENCH / f"{name}.json").exists()]
+    if not results:
+        raise UserError(f"{BENCH}: no results in it; run a test first: relaygen bench --help")
+    call("stages.perf.table", context, "--results", *results)
+    print(out.read_text(), end="")
+
+
+if __name__ == "__main__":
+    app(prog_name="relaygen")
