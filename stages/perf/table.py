@@ -1,4 +1,4 @@
-"""One table of all benchmarks, as results/bench/table.md and between two marks of the README."""
+"""One table of all performance tests: results/bench/table.md, and between two marks of a page."""
 
 import argparse
 import json

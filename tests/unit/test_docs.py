@@ -309,7 +309,7 @@ def table(name: str) -> pl.DataFrame:
         "left_out": accuracy.left_out_rows("demo", {"b": "why"}).row(0, named=True),
     }  # fmt: skip
     printed = yaml.safe_load(paper_tables.REFERENCE.read_text())
-    beside_paper, _ = paper_tables.TABLES[name]
+    beside_paper, _ = paper_tables.GRIDS[name]
     return beside_paper(pl.DataFrame([pair | rows[name]]), printed)
 
 
@@ -326,7 +326,7 @@ def written() -> dict[str, Columns]:
         "segments": types({field.name: field.dtype for field in answers.SEGMENT.fields}),
         "results/PAIR/scores.parquet": types(grading.SCHEMA),
         "results/PAIR/latency.parquet": types(timed),
-        **{f"results/tables/{name}.csv": types(table(name).schema) for name in paper_tables.TABLES},
+        **{f"results/tables/{name}.csv": types(table(name).schema) for name in paper_tables.GRIDS},
     }
 
 
