@@ -32,7 +32,7 @@ demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes)
 plan: setup ## Print what a run would do and take, for the pairs of params.yaml (1 second)
 	@relaygen plan
 
-bench: setup ## Measure how fast it is on this machine; put the table into README.md (16 minutes)
+bench: setup ## Measure how fast it is on this machine; put the table into docs/performance.md (16 minutes)
 	snakemake --cores all --forceall --quiet rules progress host -- bench
 
 test: setup ## Run all tests: unit, integration with real engines, end to end

@@ -11,6 +11,7 @@ from stages.config import selection
 from stages.config.schema import Params
 from stages.generation.store import STORE, Store, answers_in, folders, size_of
 from stages.tracking import recipes
+from stages.tracking.files import Row
 from stages.tracking.recipes import Target, job_of
 
 
@@ -70,7 +71,7 @@ def of_pair(params: Params, pair: str) -> Iterator[Path]:
         yield folder("latency", recipes.latency_recipe(settings, cues))
 
 
-def folder(kind: str, recipe: recipes.Row) -> Path:
+def folder(kind: str, recipe: Row) -> Path:
     """Return where what is made under a recipe is kept."""
     return Store.under(kind, recipe).folder
 

@@ -292,7 +292,7 @@ for name, about in perf.TESTS.items():
     add_performance_test(name, about)
 
 
-@command("relaygen bench table", "relaygen bench table --readme README.md", group=bench)
+@command("relaygen bench table", "relaygen bench table --readme docs/performance.md", group=bench)
 def table(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="File of the table.")] = BENCH / "table.md",

@@ -1,13 +1,14 @@
+from stages.perf import TESTS
+
 # Not part of `all`: how fast the pipeline is, not what it finds. One at a time, with all cores, or
 # they would measure each other.
-BENCHMARKS = ("margins", "mining", "dag", "growth", "handoff", "throughput")
 
 
 rule measure:
     output:
-        "results/bench/{benchmark}.json",
+        "results/bench/{test}.json",
     log:
-        "logs/bench/{benchmark}.log",
+        "logs/bench/{test}.log",
     container:
         PARAMS.containers.engine
     threads: CORES
@@ -15,14 +16,14 @@ rule measure:
         mem_mb=12000,
         runtime=60,
     message:
-        "Benchmark: {wildcards.benchmark}"
+        "Performance test: {wildcards.test}"
     shell:
-        "python -m stages.perf.{wildcards.benchmark} --log {log} --out {output}"
+        "python -m stages.perf.{wildcards.test} --log {log} --out {output}"
 
 
 rule bench:
     input:
-        expand("results/bench/{benchmark}.json", benchmark=BENCHMARKS),
+        expand("results/bench/{test}.json", test=TESTS),
     output:
         "results/bench/table.md",
     log:
@@ -32,8 +33,8 @@ rule bench:
         mem_mb=1000,
         runtime=10,
     params:
-        readme="README.md",
+        page="docs/performance.md",
     message:
-        "Table of the benchmarks"
+        "Table of the performance tests"
     shell:
-        "python -m stages.perf.table --log {log} --results {input} --out {output} --readme {params.readme}"
+        "python -m stages.perf.table --log {log} --results {input} --out {output} --readme {params.page}"

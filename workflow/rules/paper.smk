@@ -1,13 +1,5 @@
-TABLES = ("accuracy", "speed", "cue_ablation", "answer_stage", "left_out")
-FIGURES = (
-    "margins",
-    "cues",
-    "accuracy",
-    "tokens",
-    "speed",
-    "pareto",
-    "timeline",
-)
+from stages.analysis.listing import FIGURES, TABLES
+
 SUFFIXES = ("pdf", "png", "provenance.json")
 
 

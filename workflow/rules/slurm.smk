@@ -1,4 +1,4 @@
-from stages.runtime import slurm
+from stages.runtime import one_run, slurm
 
 
 # Seconds of one core, or in need of the network, or about this machine: on a cluster these run where
@@ -22,6 +22,12 @@ localrules:
 
 
 onstart:
+    if workflow.is_main_process:
+        try:
+            # Held by the process: the lock lasts as long as it.
+            workflow.run_lock = one_run.claim()
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
     if workflow.executor_plugin.name == "slurm":
         try:
             slurm.check(

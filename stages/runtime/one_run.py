@@ -1,0 +1,33 @@
+"""One run at a time in a checkout: a lock that its owner gives up however it ends."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO
+
+from stages.runtime.errors import UserError
+
+LOCK = Path(".snakemake/run.lock")
+
+
+def claim(lock: Path = LOCK) -> IO[str]:
+    """Lock this folder for as long as the returned file stays open.
+
+    Raises UserError if another run has it. The lock goes with the process: a killed run leaves none
+    behind.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    file = lock.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise UserError(
+            f"another run is under way in this folder (process {owner}): wait until it has ended"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
