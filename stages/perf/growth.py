@@ -11,16 +11,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import orjson
 import polars as pl
+from tokenizers import Tokenizer
 
-from stages.analysis.cue_effects import candidates, effects, read_corpus
-from stages.analysis.cue_sets import cue_set
+from stages.analysis.cue_effects import effects, read_corpus
+from stages.analysis.cue_sets import candidates, cue_set
 from stages.analysis.grading import score
 from stages.config.params import load
-from stages.config.schema import Cues, DemoPair, Pair, Params
+from stages.config.schema import Cues, DemoPair, Params
 from stages.engine import models
 from stages.engine.client import margins_in
-from stages.generation.margins import Margins, tables
+from stages.generation.margins import Kept, Margins, tables
 from stages.generation.margins import write as write_margins
+from stages.generation.store import Store
 from stages.methods.offline import replay, setting
 from stages.perf import dag, mining
 from stages.perf.harness import (
@@ -37,6 +39,7 @@ from stages.perf.harness import (
 from stages.problems.prompts import problem_set
 from stages.runtime import command_line
 from stages.tracking.files import Row
+from stages.tracking.recipes import Target, settings_of
 
 REPEATS = 3
 PROBLEMS, TRACES, CONTEXT, TOKENS, SHARDS = 500, 500, 16_384, 40_000, 8
@@ -45,20 +48,24 @@ TRACE_TOKENS = 1000
 TIMES = "×"  # noqa: RUF001
 
 
-def settings() -> tuple[Params, Pair]:
-    """The project's own, and its bundled pair."""
-    params = load(dag.ROOT / "params.yaml")
-    return params, params.pair("demo")
+def own_params() -> Params:
+    """The project's own."""
+    return load(dag.ROOT / "params.yaml")
+
+
+def tokenizer() -> Tokenizer:
+    """The bundled pair's."""
+    return models.tokenizer(own_params().pair("demo").engines["large"])
 
 
 def preparing(n: int) -> float:
     """Seconds for the prompts of `n` problems."""
-    params, pair = settings()
+    name = "chains_long"
+    settings = settings_of(own_params(), Target("prepare", "demo", name))
 
     def make(n: int) -> None:
-        problem_set(
-            "chains_long", DemoPair(source="demo_pair", n_problems=n, scoring="math"), params, pair
-        )
+        problems = DemoPair(source="demo_pair", n_problems=n, scoring="math")
+        problem_set(name, settings.model_copy(update={"problem_set": problems}))
 
     make(1)  # imports
     return seconds(partial(make, n))
@@ -104,20 +111,20 @@ class Scripted:
 
 
 def writing(n: int) -> float:
-    """Seconds for the table of `n` traces, the engine's time not counted."""
-    with TemporaryDirectory() as folder:
+    """Seconds to keep the margins of `n` traces and write their table, without the engine's."""
+    with TemporaryDirectory() as folder, Store(Path(folder, "store")) as store:
         traces, out = Path(folder, "traces.parquet"), Path(folder, "margins.parquet")
         pl.DataFrame(
             {
                 "problem_id": range(n),
                 "repeat": [0] * n,
-                "prompt_ids": [[5] * 100] * n,
+                "prompt_ids": [[*divmod(i, 100), *[5] * 98] for i in range(n)],
                 "token_ids": [[6] * (TRACE_TOKENS - 100)] * n,
                 "reasoning_tokens": [TRACE_TOKENS - 100] * n,
             }
         ).write_parquet(traces)
-        parts = tables(traces, Scripted(), 32, models.tokenizer(settings()[1]))
-        return seconds(lambda: asyncio.run(write_margins(out, parts, {})))
+        parts = tables(traces, Kept(store, Scripted()), 32, tokenizer())
+        return seconds(lambda: asyncio.run(write_margins(out, parts, dict)))
 
 
 def mining_tokens(n: int) -> float:
@@ -145,18 +152,18 @@ def mined(n_tokens: int, n_candidates: int) -> float:
 
 def replaying(n: int) -> float:
     """Seconds to replay a trace of `n` tokens."""
-    tokenizer = models.tokenizer(settings()[1])
+    pieces = tokenizer()
     words = np.random.default_rng(0).choice([*mining.FILLER.split(), "Thus", "So", ".\n\n"], size=n)
-    ids = tokenizer.encode(" ".join(words), add_special_tokens=False).ids[:n]
-    rules = setting(tokenizer, cue_set("qwen3"), min_tokens=5)
-    return seconds(lambda: replay(ids, tokenizer, rules))
+    ids = pieces.encode(" ".join(words), add_special_tokens=False).ids[:n]
+    rules = setting(pieces, cue_set("qwen3"), min_tokens=5)
+    return seconds(lambda: replay(ids, pieces, rules))
 
 
 def planning(n: int) -> float:
     """Seconds of `snakemake -n` for the paper's pairs, in `n` shards."""
     with TemporaryDirectory() as name:
         folder = dag.checkout(Path(name))
-        infer = settings()[0].infer.model_copy(update={"shards": n})
+        infer = own_params().infer.model_copy(update={"shards": n})
         dag.change(folder, run=dag.PAPER, infer=infer.model_dump())
         return seconds(lambda: dag.run(folder, *dag.PLAN))
 

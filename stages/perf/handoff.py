@@ -20,16 +20,17 @@ from tokenizers import Tokenizer
 
 from stages.analysis import cue_sets
 from stages.config.params import load
-from stages.config.schema import Handoff, Model, Pair, Params
+from stages.config.schema import Model, Params
 from stages.engine import models, server
 from stages.engine.client import Client
 from stages.engine.server import Engine
 from stages.engine.spec import specs
-from stages.generation import answering
-from stages.methods.base import THINK_END, Completion, Request
+from stages.generation import asking
+from stages.methods.base import THINK_END, Completion, Handoff, Request
 from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
 from stages.problems.prompts import problem_set
 from stages.runtime import command_line
+from stages.tracking.recipes import Target, settings_of
 
 CONTEXTS = (500, 2000, 8000)
 GOALS = {500: "≥ 1.5 ×", 8000: "≥ 3 ×"}  # noqa: RUF001
@@ -37,7 +38,7 @@ ROOM = 512  # tokens behind the longest context
 HANDOFFS = 20  # a turn
 SEGMENT = 8  # tokens between two of them
 REPEATS = 5
-ROLES = ("large", "small")
+PAIR, ROLES = "demo", ("large", "small")
 QUEUE, PREFILL, DECODE = (
     f"vllm:request_{part}_time_seconds_sum" for part in ("queue", "prefill", "decode")
 )
@@ -64,10 +65,12 @@ class Cost:
 class Relaying:
     """Hand-offs between two engines, behind the beginnings of one long text."""
 
-    def __init__(self, engines: Mapping[str, Engine], params: Params, pair: Pair) -> None:
-        self.engines, self.params, self.pair = engines, params, pair
-        self.tokenizer: Tokenizer = models.tokenizer(pair)
-        self.ids = long_text(params, pair)
+    def __init__(self, engines: Mapping[str, Engine], params: Params) -> None:
+        self.engines, self.infer = engines, params.infer
+        pair = params.pair(PAIR)
+        self.sampling = pair.sampling
+        self.tokenizer: Tokenizer = models.tokenizer(pair.engines["large"])
+        self.ids = long_text(params)
         self.cues = (*cue_sets.cue_set("qwen3").cues, THINK_END)
         self.seeds = count()
 
@@ -75,7 +78,7 @@ class Relaying:
         """Some hand-offs behind the first `context` tokens, which the engines know by then."""
         ids = self.ids[:context]
         wall_s = client_s = 0.0
-        async with answering.connected(self.engines, self.pair, self.params) as clients:
+        async with asking.connected(self.engines, self.sampling, self.infer) as clients:
             for role in ROLES:
                 await self._ask(handoff, clients, Request(role, ids, 1))
             before = await model_s(clients)
@@ -111,32 +114,32 @@ async def model_s(clients: Mapping[str, Client]) -> dict[str, float]:
     return {name: sum(report[name] for report in reports) for name in names}
 
 
-def long_text(params: Params, pair: Pair) -> list[int]:
+def long_text(params: Params) -> list[int]:
     """Tokens of problems one after another, more than the longest context."""
-    name = pair.calibration_set
-    problems, _ = problem_set(name, pair.calibration[name], params, pair)
+    name = params.pair(PAIR).calibration_set
+    problems, _ = problem_set(name, settings_of(params, Target("prepare", PAIR, name)))
     ids: list[int] = problems["prompt_ids"].explode().to_list()
     return ids * (1 + max(CONTEXTS) // len(ids))
 
 
-def longer(pair: Pair, folder: Path) -> Pair:
+def longer(params: Params, folder: Path) -> Params:
     """The pair with room for the longest context; what it writes there does not matter."""
-    length = max(CONTEXTS) + ROOM
-    engines = {}
+    pair, length, engines = params.pair(PAIR), max(CONTEXTS) + ROOM, {}
     for role in ROLES:
         source, copy = Path(pair.engines[role].model), folder / role
         shutil.copytree(source, copy)
         config = json.loads((source / "config.json").read_text())
         (copy / "config.json").write_text(json.dumps({**config, "max_position_embeddings": length}))
         engines[role] = Model(model=str(copy))
-    return pair.model_copy(update={"engines": engines, "max_model_len": length})
+    roomy = pair.model_copy(update={"engines": engines, "max_model_len": length})
+    return params.model_copy(update={"pairs": {PAIR: roomy}})
 
 
-def measure(params: Params, pair: Pair, logs: Path) -> dict[tuple[Handoff, int], list[Cost]]:
+def measure(params: Params, logs: Path) -> dict[tuple[Handoff, int], list[Cost]]:
     """{(what is handed over, context): its cost in every round}."""
-    wanted = specs(pair, params.engines, ROLES, concurrency=1)
+    wanted = specs(params.pair(PAIR), params.engines, ROLES, concurrency=1)
     with server.running(wanted, params.engines, logs) as engines:
-        relaying = Relaying(engines, params, pair)
+        relaying = Relaying(engines, params)
 
         def side(handoff: Handoff, context: int) -> Cost:
             return uvloop.run(relaying.turn(handoff, context))
@@ -176,8 +179,7 @@ def main() -> None:
     origin = machine()
     params = load(Path("params.yaml"))
     with TemporaryDirectory() as folder:
-        pair = longer(params.pair("demo"), Path(folder))
-        costs = measure(params, pair, command_line.engine_logs(args.log))
+        costs = measure(longer(params, Path(folder)), command_line.engine_logs(args.log))
     write(args.out, "Hand-off, outside the model", figures(costs), origin)
 
 

@@ -1,11 +1,13 @@
 """Margins: tokens per second of the whole pass against the engine reading the same and no more."""
 
 import asyncio
+from itertools import count
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
 import polars as pl
+from tokenizers import Tokenizer
 
 from demo_pair import task
 from stages.config.params import load
@@ -14,7 +16,8 @@ from stages.engine import models, server
 from stages.engine.client import Client
 from stages.engine.server import Engine
 from stages.engine.spec import specs
-from stages.generation.margins import Margins, profile, read_all, traces_in
+from stages.generation.margins import Margins, measure, profile, traces_in
+from stages.generation.store import Store
 from stages.methods.base import Request
 from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
 from stages.runtime import command_line
@@ -25,11 +28,11 @@ GOAL = "≥ 80 %"
 TRACES = {"small": 96, "large": 16}  # the reader, and one that has more to do for each token
 
 
-def make(path: Path, pair: Pair, n: int) -> None:
+def make(path: Path, tokenizer: Tokenizer, n: int) -> None:
     """Write `n` traces of the bundled task's own text, as the large model learned to write it."""
     random = Random(0)
     solved = [task.completion(random, one) for one in task.problems("train", n * 10, 0)]
-    text = models.tokenizer(pair).encode("\n".join(solved), add_special_tokens=False).ids
+    text = tokenizer.encode("\n".join(solved), add_special_tokens=False).ids
     ids = [text[i * N_TOKENS :][:N_TOKENS] for i in range(n)]
     pl.DataFrame(
         {
@@ -66,8 +69,10 @@ def rates(folder: Path, role: str) -> dict[str, list[float]]:
     params = load(Path("params.yaml"))
     pair = params.pair("demo")
     traces, out = folder / "traces.parquet", folder / "margins.parquet"
-    make(traces, pair, TRACES[role])
+    tokenizer = models.tokenizer(pair.engines["large"])
+    make(traces, tokenizer, TRACES[role])
     n_tokens = TRACES[role] * N_TOKENS
+    stores = (Store(folder / f"store-{role}-{i}") for i in count())  # no pass finds any margins
     wanted = specs(pair, params.engines, (role,), params.infer.concurrency, prefix_caching=False)
     with server.running(wanted, params.engines, folder) as engines:
         engine = engines[role]
@@ -77,8 +82,9 @@ def rates(folder: Path, role: str) -> dict[str, list[float]]:
             return n_tokens / took
 
         def margins() -> float:
-            work = read_all(traces, engine, params, pair, out, {})
-            return n_tokens / seconds(lambda: asyncio.run(work))
+            with next(stores) as store:
+                work = measure(traces, out, store, engine, params.infer, tokenizer, dict)
+                return n_tokens / seconds(lambda: asyncio.run(work))
 
         return in_turns({"plain": plain, "margins": margins}, REPEATS, warm_up=True)
 

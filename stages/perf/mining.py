@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from stages.analysis.cue_effects import candidates, effects, read_corpus
+from stages.analysis.cue_effects import effects, read_corpus
+from stages.analysis.cue_sets import candidates
 from stages.config.schema import Cues
 from stages.perf.harness import (
     Figure,

@@ -21,12 +21,14 @@ from stages.config.schema import Params
 from stages.engine import server
 from stages.engine.server import Engine
 from stages.engine.spec import specs
-from stages.generation import answering
-from stages.generation.answering import Answering
+from stages.generation import asking
+from stages.generation.answering import tasks
+from stages.generation.store import Store
 from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, write
 from stages.problems.prompts import problem_set
 from stages.runtime import command_line
-from stages.tracking.files import Row, Shard
+from stages.tracking.files import Row
+from stages.tracking.recipes import Target, settings_of
 
 IN_FLIGHT = (1, 4, 16, 64)
 N_PROBLEMS = 4
@@ -64,25 +66,33 @@ class Asking:
     """The relay's answers to a few problems, each load with seeds of its own."""
 
     def __init__(self, params: Params, engines: Mapping[str, Engine], folder: Path) -> None:
-        self.params, self.engines, self.folder = params, engines, folder
-        self.pair = params.pair(PAIR)
-        name = self.pair.speed_benchmark
-        benchmark = self.pair.benchmarks[name].model_copy(update={"n_problems": N_PROBLEMS})
-        self.problems: pl.DataFrame = problem_set(name, benchmark, params, self.pair)[0]
+        self.engines, self.infer, self.folder = engines, params.infer, folder
+        self.settings = settings_of(params, Target("infer", PAIR, METHOD))
+        self.problems = first_problems(params, N_PROBLEMS)
         self.seeds = count()
 
     def load(self, in_flight: int) -> Load:
         """Every problem equally often, twice as many answers as are in flight, or so."""
         seed = next(self.seeds)
-        infer = self.params.infer.model_copy(update={"concurrency": in_flight})
-        params = self.params.model_copy(update={"infer": infer, "seed": seed})
-        cues = cue_sets.cue_set("qwen3").cues
-        asking = Answering(params, self.pair, params.method(METHOD), cues, self.engines)
-        todo = answering.tasks(self.problems, -(-2 * in_flight // N_PROBLEMS))
-        begun, used = time.perf_counter(), cpu_s(self.engines)
-        rows = asking.collect(todo, Shard(self.folder / f"{seed}.jsonl"), f"{in_flight} in flight")
-        took, after = time.perf_counter() - begun, cpu_s(self.engines)
+        infer = self.infer.model_copy(update={"concurrency": in_flight})
+        settings = self.settings.model_copy(update={"seed": seed})
+        answering = asking.answering(settings, settings.method, cue_sets.cue_set("qwen3").cues)
+        todo = tasks(self.problems, -(-2 * in_flight // N_PROBLEMS))
+        label = f"{in_flight} in flight"
+        with Store(self.folder / f"{seed}") as store:
+            begun, used = time.perf_counter(), cpu_s(self.engines)
+            asking.collect(answering, todo, store, self.engines, settings.sampling, infer, label)
+            took, after = time.perf_counter() - begun, cpu_s(self.engines)
+        rows = [store.row(task.key) for task in todo]
         return Load(took, rows, {role: 100 * (after[role] - used[role]) / took for role in used})
+
+
+def first_problems(params: Params, n: int) -> pl.DataFrame:
+    """The first `n` of the benchmark that speed is measured on."""
+    name = params.pair(PAIR).speed_benchmark
+    settings = settings_of(params, Target("prepare", PAIR, name))
+    problems = settings.problem_set.model_copy(update={"n_problems": n})
+    return problem_set(name, settings.model_copy(update={"problem_set": problems}))[0]
 
 
 def cpu_s(engines: Mapping[str, Engine]) -> dict[str, float]:
