@@ -12,7 +12,7 @@ from stages.generation import asking, latency
 from stages.generation.latency import Turn
 from stages.generation.store import Store
 from stages.runtime import command_line
-from stages.tracking import code, host, provenance, recipes
+from stages.tracking import provenance, recipes
 from stages.tracking.frames import write_parquet
 from stages.tracking.recipes import Job
 
@@ -40,19 +40,6 @@ def engine_specs(job: Job) -> list[EngineSpec]:
     return specs(job.settings, job.engines, roles, concurrency=1)
 
 
-def kept_by(job: Job, cues: Cues) -> dict[str, object]:
-    """Return what shapes a measurement: all methods' answers, the protocol and the machine."""
-    methods = job.settings.methods
-    return {
-        "methods": {
-            name: recipes.answers_recipe(job.settings, method, cues[name])
-            for name, method in methods.items()
-        },
-        "hardware": host.hardware(),
-        "code": code.closure("stages.generation.latency"),
-    }
-
-
 def main() -> None:
     """Write latency.parquet of a pair."""
     parser = command_line.parser(__doc__)
@@ -68,7 +55,7 @@ def main() -> None:
     cues = {name: words_in(file) for name, file in files.items()}
     turns = latency.order(settings.methods, problems, settings.latency.runs)
     logs = command_line.engine_logs(args.log)
-    with Store.under("latency", kept_by(job, cues)) as store:
+    with Store.under("latency", recipes.latency_recipe(settings, cues)) as store:
         if missing := [turn for turn in turns if turn.key not in store]:
             measure(job, cues, missing, store, logs)
         rows = latency.rows(turns, store)

@@ -1,16 +1,19 @@
 """What a run would do and take, before anything is started: a line per pair, method and benchmark.
 
-Reads params.yaml, the assumptions of workflow/reference/plan.yaml, and what lies in results/ and
-shards/ already. Engines that cannot fit are refused, one line each. `--commands` prints the
-engines' command lines instead.
+Reads params.yaml, the assumptions of workflow/reference/plan.yaml, and what results/ and store/
+hold already. Engines that cannot fit are refused, one line each. `--commands` prints the engines'
+command lines instead.
 """
 
 import sys
 from itertools import chain
 
 from stages.config.params import load
-from stages.planning import estimates
-from stages.planning.overview import REFERENCE, as_json, planned, text
+from stages.planning import assumptions
+from stages.planning.fit import misfits
+from stages.planning.jobs import commands
+from stages.planning.overview import as_json, text
+from stages.planning.pair import REFERENCE, planned_pair
 from stages.runtime import command_line
 
 
@@ -23,15 +26,16 @@ def main() -> None:
     args = parser.parse_args()
     command_line.start_log(args.log)
     params = load(args.params)
-    known = estimates.load(REFERENCE / "plan.yaml")
-    plans = [planned(params, name, known) for name in ([args.pair] if args.pair else params.run)]
-    if refused := [line for plan in plans for line in plan.misfits()]:
+    known = assumptions.load(REFERENCE / "plan.yaml")
+    names = [args.pair] if args.pair else params.run
+    pairs = [planned_pair(params, name, known) for name in names]
+    if refused := list(chain.from_iterable(map(misfits, pairs))):
         print("\n".join(f"error: {line}" for line in refused), file=sys.stderr)
         sys.exit(1)
     if args.commands:
-        print("\n".join(chain.from_iterable(plan.commands() for plan in plans)))
+        print("\n".join(chain.from_iterable(map(commands, pairs))))
     else:
-        print(as_json(plans) if args.json else text(plans))
+        print(as_json(pairs) if args.json else text(pairs))
 
 
 if __name__ == "__main__":

@@ -10,44 +10,31 @@ from typing import Any
 
 import polars as pl
 
+from stages.analysis.listing import FIGURES, TABLES
 from stages.tracking import provenance
 from stages.tracking.notes import read_provenance
 
 TEMPLATE = Path("workflow/report.html.j2")
-TABLES = {
-    "accuracy": "Accuracy: percentages; large_utilization is the large model's share of all "
-    "tokens; intervals resample problems.",
-    "speed": "Speed: against the large model alone, SD over problems, intervals over runs; bound: "
-    "the speedup if hand-offs were free; other_load: cores that other work used meanwhile.",
-    "cue_ablation": "Ablation: other cues, other matching, the answer stage by the large model.",
-    "answer_stage": "Final answers that stay the same when the small model writes the answer "
-    "stage behind the large model's reasoning, in percent.",
-    "left_out": "Not in these tables, and why.",
-}
-CAPTIONS = {
-    "margins": "The small model's token probability margin along one calibration trace.",
-    "cues": "Cue effects: what is mined, and what is rejected.",
-    "accuracy": "Pass@1 per method and benchmark, 95 % bootstrap intervals over problems.",
-    "tokens": "Which model writes the tokens.",
-    "speed": "Speedup of every method, 95 % bootstrap intervals over runs.",
-    "pareto": "Speedup against accuracy.",
-    "timeline": "One relayed answer: who wrote when.",
-}
 
 
 def pair_content(results: Path, pair: str) -> dict[str, Any]:
     """What the page shows of one pair."""
     tables = []
-    for name, text in TABLES.items():
+    for name, caption in TABLES.items():
         file = results / "tables" / f"{name}.csv"
         table = pl.read_csv(file).filter(pair=pair)
         if len(table):
-            tables.append((text, rounded(table, 2), origin(file, pair)))
+            tables.append((caption, rounded(table, 2), origin(file, pair)))
     figures = [
-        (base64.b64encode((results / "figures" / f"{pair}-{name}.png").read_bytes()).decode(), text)
-        for name, text in CAPTIONS.items()
+        (encoded(results / "figures" / f"{pair}-{name}.png"), caption)
+        for name, caption in FIGURES.items()
     ]
     return {"name": pair, "tables": tables, "figures": figures}
+
+
+def encoded(image: Path) -> str:
+    """Return an image's bytes in Base64, to stand in the page itself."""
+    return base64.b64encode(image.read_bytes()).decode()
 
 
 def origin(table: Path, pair: str) -> str:
@@ -69,7 +56,7 @@ def rounded(table: pl.DataFrame, digits: int) -> tuple[list[str], list[list[str]
 def shown(results: Path, pairs: Sequence[str]) -> list[Path]:
     """The files that the page is made of."""
     tables = [results / "tables" / f"{name}.csv" for name in TABLES]
-    figures = [results / "figures" / f"{pair}-{name}.png" for pair in pairs for name in CAPTIONS]
+    figures = [results / "figures" / f"{pair}-{name}.png" for pair in pairs for name in FIGURES]
     return tables + figures
 
 

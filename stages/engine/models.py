@@ -8,10 +8,8 @@ from tokenizers import Tokenizer
 from stages.config.schema import Model
 from stages.engine.hub import UnavailableError, check_readable, one_line
 from stages.runtime.errors import UserError
-from stages.tracking import digests
 
 INSTEAD = "give a model folder"
-WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 
 
 def check_folders(where: str, served: Model) -> None:
@@ -59,23 +57,3 @@ def fetch(name: str, revision: str, file: str) -> Path:
 def tokenizer(served: Model) -> Tokenizer:
     """Return a model's tokenizer; a pair's is the large model's, and all its engines agree."""
     return Tokenizer.from_file(str(model_file(served, "tokenizer.json")))
-
-
-def identity(served: Model) -> list[str]:
-    """Return what tells one version of a model and its draft head from another.
-
-    A name on the hub with its revision, or the digest of a folder's contents.
-    """
-    return [named(*part) for part in served.parts]
-
-
-def tokenizer_identity(served: Model) -> list[str]:
-    """Return the same without the weights: tokenizer, chat template and configuration."""
-    return [named(*part, left_out=WEIGHTS) for part in served.parts]
-
-
-def named(name: str, revision: str | None, left_out: tuple[str, ...] = ()) -> str:
-    """Return one part's identity. The text of a model card counts nowhere."""
-    if revision:
-        return f"{name} at {revision}"
-    return digests.of_folder(Path(name), left_out=(*left_out, ".md"))

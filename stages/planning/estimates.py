@@ -1,173 +1,153 @@
-"""What a run would take: tokens, hours, memory and disk, from assumptions that are data.
+"""How many answers and tokens a job asks for, and how long it takes."""
 
-The arithmetic of the stage plan: pure functions, units in their names.
-"""
+import math
+from dataclasses import dataclass
 
-from collections.abc import Mapping
-from pathlib import Path
+from stages.config.schema import Benchmark, DemoPair, File
+from stages.config.selection import benchmarks_of, methods_of
+from stages.methods.base import Method
+from stages.planning.assumptions import Assumptions
+from stages.planning.jobs import Job
+from stages.planning.pair import PlannedPair
+from stages.planning.sizes import engine_room
+from stages.problems import sources
 
-import yaml
-from pydantic import Field
-
-from stages.config.block import Block
-from stages.config.schema import Model
-from stages.runtime.errors import UserError
-
-GIB = 2**30
 MS_PER_HOUR = 3_600_000
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-class Node(Block):
-    """A machine with GPUs. `overhead_gib`: of a card, beside weights and KV cache."""
+@dataclass(frozen=True)
+class Estimate:
+    """What a job asks of one benchmark, its shards one after another; `disk_bytes` of results."""
 
-    cards: int
-    card_gib: float
-    overhead_gib: float
-    source: str
-
-
-class Shape(Block):
-    """What a model takes of a card."""
-
-    billions: float = Field(description="parameters")
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
+    benchmark: str
+    answers: int
+    tokens: float
+    hours: float
+    disk_bytes: float
 
 
-class Disk(Block):
-    """Bytes that a token takes in each kind of file."""
-
-    answers: float
-    traces: float
-    margins: float
-    shards: float
-    source: str
-
-
-class Tokens(Block):
-    """Mean completion tokens of an answer, by who writes it: {benchmark: tokens}."""
-
-    large: dict[str, int]
-    small: dict[str, int]
-    answer_stage: int
-    source: str
-
-    def of(self, writer: str, benchmark: str) -> int:
-        """Tokens of one answer."""
-        table = self.small if writer == "small" else self.large
-        return table.get(benchmark, table["other"])
+def estimates(pair: PlannedPair, job: Job) -> list[Estimate]:
+    """Return one estimate per benchmark; a single one for a stage that covers all of them."""
+    disk = pair.known.disk
+    match job.stage:
+        case "traces":
+            return [writing(pair, job, pair.settings.calibration_set, disk.traces)]
+        case "margins":
+            return [margins(pair)]
+        case "latency":
+            return [latency(pair)]
+        case "answer_stage":
+            return [answer_stage(pair, job)]
+    names = benchmarks_of(pair.params, pair.name, job.method)
+    return [writing(pair, job, name, disk.answers) for name in names]
 
 
-class Speed(Block):
-    """How fast the models of a pair are. `slowdown`: by every further answer in flight."""
-
-    ms_per_token: dict[str, float]
-    slowdown: float
-    read_tokens_per_s: float
-    start_s: float
-    source: str
-
-
-class Family(Block):
-    """Assumptions about the pairs of a family.
-
-    `speedups`: {method: speedup over the large model}, or a pair of the paper's Table 3.
-    """
-
-    tokens: Tokens
-    speed: Speed
-    speedups: dict[str, float] | str
+def writing(pair: PlannedPair, job: Job, benchmark: str, bytes_per_token: float) -> Estimate:
+    """Estimate the answers of one method to one benchmark."""
+    method, n = pair.params.method(job.method), n_answers(pair, benchmark)
+    each = answer_tokens(pair, method, benchmark)
+    at_once = in_flight(job.concurrency, math.ceil(n / job.shards), each, room(pair, job))
+    slowdown = pair.family.speed.slowdown
+    took = writing_hours(n * each, ms_per_token(pair, method), at_once, slowdown)
+    return Estimate(benchmark, n, n * each, took, n * each * bytes_per_token)
 
 
-class Assumptions(Block):
-    """workflow/reference/plan.yaml."""
-
-    node: Node
-    prompt_tokens: int
-    problems: dict[str, int]
-    models: dict[str, Shape]
-    disk: Disk
-    families: dict[str, Family]
+def margins(pair: PlannedPair) -> Estimate:
+    """Estimate the small model's reading of the traces."""
+    name = pair.settings.calibration_set
+    n = n_answers(pair, name)
+    tokens = n * pair.family.tokens.of("large", name)
+    took = reading_hours(tokens, pair.family.speed.read_tokens_per_s)
+    return Estimate(name, n, tokens, took, tokens * pair.known.disk.margins)
 
 
-def load(path: Path) -> Assumptions:
-    """The assumptions in `path`."""
-    return Assumptions.model_validate(yaml.safe_load(path.read_text()))
+def latency(pair: PlannedPair) -> Estimate:
+    """Estimate the answers of all methods in turn, one at a time."""
+    name, methods = pair.settings.speed_benchmark, methods_of(pair.params, pair.name).values()
+    asked = pair.params.latency.n_problems * pair.params.latency.runs
+    tokens = [asked * answer_tokens(pair, method, name) for method in methods]
+    took = sum(
+        writing_hours(some, ms_per_token(pair, method), at_once=1, slowdown=0)
+        for some, method in zip(tokens, methods, strict=True)
+    )
+    disk_bytes = sum(tokens) * pair.known.disk.answers
+    return Estimate(name, asked * len(methods), sum(tokens), took, disk_bytes)
 
 
-def printed_speedups(paper: Path, pair: str) -> dict[str, float]:
-    """{method: speedup} that the paper's Table 3 prints for a pair."""
-    table = yaml.safe_load(paper.read_text())["speed"][pair]
-    return {method: figures["speedup"][0] for method, figures in table.items()}
+def answer_stage(pair: PlannedPair, job: Job) -> Estimate:
+    """Estimate the answer stages that the small model writes after the large model's reasoning."""
+    counts = {name: n_answers(pair, name) for name in pair.settings.benchmarks}
+    speed, n = pair.family.speed, sum(counts.values())
+    tokens = n * pair.family.tokens.answer_stage
+    read = sum(count * pair.family.tokens.of("large", name) for name, count in counts.items())
+    at_once = in_flight(job.concurrency, n, read / n, room(pair, job))
+    took = writing_hours(tokens, speed.ms_per_token["small"], at_once, speed.slowdown)
+    took += reading_hours(read, speed.read_tokens_per_s)
+    return Estimate("all", n, tokens, took, 0)
 
 
 def in_flight(concurrency: int, answers: int, tokens: float, room: int | None) -> int:
-    """Answers that are written at once: no more than there are, or than have `room` for tokens."""
+    """Return how many answers are written at once.
+
+    `answers`: how many there are. `room`: tokens that fit into the KV cache, None for any number;
+    an answer takes `tokens` of it.
+    """
     most = min(concurrency, answers)
     return max(1, most if room is None else min(most, int(room / tokens)))
 
 
-def hours(tokens: float, ms_per_token: float, at_once: int, slowdown: float) -> float:
-    """Time to write `tokens`, `at_once` answers in flight: each further one slows all down."""
+def writing_hours(tokens: float, ms_per_token: float, at_once: int, slowdown: float) -> float:
+    """Return the time to write `tokens` with `at_once` answers in flight, which slow each other."""
     return tokens / at_once * ms_per_token * (1 + slowdown * (at_once - 1)) / MS_PER_HOUR
 
 
 def reading_hours(tokens: float, tokens_per_s: float) -> float:
-    """Time to read `tokens` of prompts."""
+    """Return the time to read `tokens` of prompts."""
     return tokens / tokens_per_s / 3600
 
 
-def weights_gib(billions: float, bytes_each: int, gpus: int) -> float:
-    """GiB of weights on each of `gpus` cards."""
-    return billions * 1e9 * bytes_each / gpus / GIB
+def room(pair: PlannedPair, job: Job) -> int | None:
+    """Return the tokens that fit into the KV cache of each engine of a job; None: not known."""
+    rooms = [engine_room(pair, role) for role in job.roles]
+    return min((one for one in rooms if one is not None), default=None)
 
 
-def kv_bytes(shape: Shape, bytes_each: int, gpus: int) -> int:
-    """Bytes that a token's keys and values take on each card; a card holds at least one head."""
-    heads = max(1, shape.kv_heads // gpus)
-    return shape.layers * heads * shape.head_dim * 2 * bytes_each
+def n_answers(pair: PlannedPair, benchmark: str) -> int:
+    """Return problems times repeats."""
+    problems = n_problems(benchmark, pair.settings.problem_sets[benchmark], pair.known)
+    return problems * pair.settings.repeats
 
 
-def kv_tokens(free_gib: float, bytes_per_token: int) -> int:
-    """Tokens whose keys and values fit."""
-    return max(0, int(free_gib * GIB / bytes_per_token))
+def n_problems(name: str, benchmark: Benchmark, known: Assumptions) -> int:
+    """Return how many problems of a set a run takes."""
+    if isinstance(benchmark, DemoPair):
+        return benchmark.n_problems
+    if isinstance(benchmark, File):
+        return benchmark.n_problems or len(sources.from_file(benchmark))
+    return benchmark.n_problems or known.problems_of(name)
 
 
-def shapes(served: Model, models: Mapping[str, Shape]) -> list[Shape]:
-    """The shapes of an engine's model and draft head; empty if one is not known."""
-    names = [name for name in (served.model, served.draft) if name]
-    return [models[name] for name in names] if all(name in models for name in names) else []
+def answer_tokens(pair: PlannedPair, method: Method, benchmark: str) -> int:
+    """Return the mean tokens of a method's answer: the large model's, except for the small alone.
+
+    The paper's speedups are relative to the large model's time for its own answers.
+    """
+    return pair.family.tokens.of(timed_like(method), benchmark)
 
 
-def stored_bytes(served: Model, models: Mapping[str, Shape], bytes_each: int) -> dict[str, float]:
-    """{model: bytes of its weights} on disk, of those that come from the hub."""
-    names = [name for name in (served.model, served.draft) if name and served.on_hub]
-    return {name: models[name].billions * 1e9 * bytes_each for name in names if name in models}
+def ms_per_token(pair: PlannedPair, method: Method) -> float:
+    """Return the time of a token with one answer in flight."""
+    speed, like = pair.family.speed.ms_per_token, timed_like(method)
+    return speed[like] if like in speed else speed["large"] / pair.speedups.get(like, 1.0)
 
 
-def engine_weights_gib(served: Model, known: Assumptions, bytes_each: int) -> float:
-    """GiB of weights on each card of an engine; 0 if its models are not known."""
-    found = shapes(served, known.models)
-    return sum(weights_gib(shape.billions, bytes_each, served.gpus) for shape in found)
+def timed_like(method: Method) -> str:
+    """Return the row of the paper's Table 3 with a method's speedup; for one model, its engine.
 
-
-def engine_room(served: Model, known: Assumptions, bytes_each: int, memory: float) -> int | None:
-    """Tokens that an engine's KV cache holds at `memory` of each card; None: not known."""
-    if not served.gpus or not (found := shapes(served, known.models)):
-        return None
-    taken = engine_weights_gib(served, known, bytes_each) + known.node.overhead_gib
-    each = sum(kv_bytes(shape, bytes_each, served.gpus) for shape in found)
-    return kv_tokens(memory * known.node.card_gib - taken, each)
-
-
-def problems_known(name: str, known: Assumptions) -> int:
-    """Problems of a data set on the hub."""
-    if name not in known.problems:
-        raise UserError(
-            f"{name}: how many problems it has is not known before the hub is asked: give it "
-            "n_problems in params.yaml, or a line under `problems` in workflow/reference/plan.yaml"
-        )
-    return known.problems[name]
+    Variants of a relay are timed like the relay.
+    """
+    if method.kind == "single":
+        return method.roles[0]
+    if method.kind == "relay":
+        return "relaygen_eagle3" if "eagle3" in method.roles else "relaygen"
+    return method.kind

@@ -1,68 +1,74 @@
-"""What a run would do and take, before anything is started: a line per pair, method and benchmark.
-
-Reads params.yaml, the assumptions of workflow/reference/plan.yaml, and what lies in results/ and
-shards/ already. Engines that cannot fit are refused, one line each. `--commands` prints the
-engines' command lines instead.
-"""
+"""The plan as printed: a line per job and benchmark, sums, and what is assumed; or as JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
-from pathlib import Path
 
-from stages.config.schema import Params
-from stages.planning import estimates
-from stages.planning.estimates import GIB, Assumptions
-from stages.planning.jobs import Plan, Row
+from stages.planning.jobs import all_roles
+from stages.planning.pair import PlannedPair
+from stages.planning.sizes import GIB, engine_room, engine_weights_gib, model_bytes
+from stages.planning.work import PlannedWork, planned_work, total
 
-REFERENCE = Path("workflow/reference")
-HEADER = ["stage", "method", "benchmark", "engines: cards", "answers", "k tokens", "time", "GPU-h"]
+HEADER = ["stage", "method", "benchmark", "engines: GPUs", "answers", "k tokens", "time", "GPU-h"]
 HEADER += ["MB", "done"]
 
 
-def cells(row: Row) -> list[str]:
-    """A row as it is printed."""
+def text(pairs: Sequence[PlannedPair]) -> str:
+    """Return the plan of all pairs as aligned columns, then what is assumed."""
+    tables = [planned_work(pair) for pair in pairs]
+    grid = [HEADER]
+    for work in tables:
+        grid += [*map(cells, work), cells(total(work))]
+    lines = iter(aligned(grid))
+    out = [next(lines)]
+    for pair, work in zip(pairs, tables, strict=True):
+        out.append(pair.name + (f"  ({about})" if (about := memory(pair)) else ""))
+        out += [next(lines) for _ in range(len(work) + 1)]
+        out.append(summary(pair, work))
+    if len(pairs) > 1:
+        out.append(f"all pairs, to do: {to_do(list(chain.from_iterable(tables)))}")
+    return "\n".join([*out, "assumed:", *(f"  {line}" for line in assumed(pairs))])
+
+
+def as_json(pairs: Sequence[PlannedPair]) -> str:
+    """Return the same for programs; hours, bytes and tokens are not rounded."""
+    content = {}
+    for pair in pairs:
+        work = planned_work(pair)
+        content[pair.name] = {
+            "rows": [{**asdict(one), "left": one.left} for one in work],
+            "total": asdict(total(work)),
+            "model_bytes": model_bytes(pair),
+        }
+    return json.dumps({"pairs": content, "assumed": assumed(pairs)}, indent=2)
+
+
+def cells(work: PlannedWork) -> list[str]:
+    """Return a line's cells."""
     engines = " + ".join(
-        f"{role}: {','.join(cards)}" if cards else role for role, cards in row.cards.items()
+        f"{role}: {','.join(ids)}" if ids else role for role, ids in work.gpus.items()
     )
     return [
-        *(row.stage, row.method, row.benchmark, engines),
-        f"{row.answers}" if row.answers else "",
-        f"{row.tokens / 1e3:.0f}" if row.tokens else "",
-        duration(row.hours),
-        f"{row.gpu_hours:.1f}" if row.gpu_hours else "",
-        f"{row.disk_bytes / 1e6:.2f}" if row.disk_bytes else "",
-        row.status if row.cards else "",
+        *(work.stage, work.method, work.benchmark, engines),
+        f"{work.answers}" if work.answers else "",
+        f"{work.tokens / 1e3:.0f}" if work.tokens else "",
+        duration(work.hours),
+        f"{work.gpu_hours:.1f}" if work.gpu_hours else "",
+        f"{work.disk_bytes / 1e6:.2f}" if work.disk_bytes else "",
+        work.status if work.gpus else "",
     ]
 
 
 def duration(hours: float) -> str:
-    """Hours in the unit that suits them."""
+    """Return hours in a fitting unit."""
     if hours >= 1:
         return f"{hours:.1f} h"
     return f"{hours * 60:.0f} min" if hours * 60 >= 1 else f"{hours * 3600:.0f} s"
 
 
-def total(rows: Sequence[Row]) -> Row:
-    """The sum of rows."""
-    return Row(
-        stage="total",
-        method="",
-        benchmark="",
-        cards={},
-        answers=sum(row.answers for row in rows),
-        tokens=sum(row.tokens for row in rows),
-        hours=sum(row.hours for row in rows),
-        gpu_hours=sum(row.gpu_hours for row in rows),
-        disk_bytes=sum(row.disk_bytes for row in rows),
-        kept=sum(row.kept for row in rows),
-        finished=False,
-    )
-
-
 def aligned(grid: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the first four columns to the left, figures to the right."""
+    """Return lines: the first four columns aligned left, numbers right."""
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
     return [
         "  ".join(
@@ -73,99 +79,76 @@ def aligned(grid: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def text(plans: Sequence[Plan]) -> str:
-    """All pairs as aligned columns, then what is assumed."""
-    tables = [plan.rows() for plan in plans]
-    grid = [HEADER]
-    for rows in tables:
-        grid += [*map(cells, rows), cells(total(rows))]
-    lines = iter(aligned(grid))
-    out = [next(lines)]
-    for plan, rows in zip(plans, tables, strict=True):
-        out.append(f"{plan.name}" + (f"  ({about})" if (about := plan.memory()) else ""))
-        out += [next(lines) for _ in range(len(rows) + 1)]
-        out.append(summary(plan, rows))
-    if len(plans) > 1:
-        rows = list(chain.from_iterable(tables))
-        out.append(f"all pairs, to do: {to_do(rows)}")
-    return "\n".join([*out, *assumptions(plans)])
+def memory(pair: PlannedPair) -> str:
+    """Return the weights and KV cache of each engine on GPUs, in one line."""
+    return "; ".join(filter(None, (engine_memory(pair, role) for role in all_roles(pair))))
 
 
-def to_do(rows: Sequence[Row]) -> str:
-    """Time and GPU-hours that are left of rows."""
-    time = duration(sum(row.hours * row.left for row in rows))
+def engine_memory(pair: PlannedPair, role: str) -> str:
+    """Return how an engine fills its GPUs; empty for one on the CPU."""
+    served, room = pair.settings.engines[role], engine_room(pair, role)
+    if not served.gpus:
+        return ""
+    if room is None:
+        return f"{role}: size of {served.model} not known, not checked"
+    weights = engine_weights_gib(pair, role)
+    return f"{role}: {weights:.1f} GiB of weights per GPU, KV cache for {room:,} tokens"
+
+
+def summary(pair: PlannedPair, work: Sequence[PlannedWork]) -> str:
+    """Return what is left of a pair's run, and the disk space that it takes."""
+    results = sum(one.disk_bytes for one in work)
     return (
-        f"{time} one job after another, {sum(row.gpu_hours * row.left for row in rows):.0f} GPU-h"
+        f"  to do: {to_do(work)}; disk: {2 * results / 1e6:.0f} MB of results and DVC's copy of "
+        f"them, {model_bytes(pair) / GIB:.1f} GiB of models"
     )
 
 
-def summary(plan: Plan, rows: Sequence[Row]) -> str:
-    """What is left of a pair's run, and its disk."""
-    results = sum(row.disk_bytes for row in rows)
-    models = plan.model_bytes()
-    return (
-        f"  to do: {to_do(rows)}; disk: {2 * results / 1e6:.0f} MB of results and DVC's copy of "
-        f"them, {models / GIB:.1f} GiB of models"
-    )
+def to_do(work: Sequence[PlannedWork]) -> str:
+    """Return the time and GPU-hours that are left."""
+    hours = sum(one.hours * one.left for one in work)
+    gpu_hours = sum(one.gpu_hours * one.left for one in work)
+    return f"{duration(hours)} one job after another, {gpu_hours:.0f} GPU-h"
 
 
-def assumptions(plans: Sequence[Plan]) -> list[str]:
-    """Every assumption behind the plan, with its source; what pairs share once."""
-    known, lines = plans[0].known, []
-    for plan in plans:
-        of, speed = plan.family.tokens, plan.family.speed
+def assumed(pairs: Sequence[PlannedPair]) -> list[str]:
+    """Return every assumption behind the plan with its source; what pairs share once."""
+    known = pairs[0].known
+    lines = list(chain.from_iterable(map(assumed_of, pairs)))
+    if any(memory(pair) for pair in pairs):
+        node = known.node
         lines.append(
-            f"tokens an answer, {plan.pair.family}: large {listed(of.large)}; small "
-            f"{listed(of.small)}; answer stage {of.answer_stage} ({of.source})"
-        )
-        lines.append(
-            f"ms a token, one answer in flight: {listed(speed.ms_per_token)}; each further one "
-            f"slows all by {100 * speed.slowdown:g} %; reading {speed.read_tokens_per_s:g} "
-            f"tokens/s; start {speed.start_s:g} s ({speed.source})"
-        )
-        table = plan.family.speedups
-        source = f"the paper's Table 3, {table}" if isinstance(table, str) else speed.source
-        lines.append(
-            f"speedup over large, at any number in flight: {listed(plan.speedups)} ({source})"
-        )
-    node, disk = known.node, known.disk
-    if any(plan.memory() for plan in plans):
-        lines.append(
-            f"a node: {node.cards} cards of {node.card_gib:g} GiB, {node.overhead_gib:g} of it "
+            f"a node: {node.gpus} GPUs of {node.gpu_gib:g} GiB, {node.overhead_gib:g} of it "
             f"neither weights nor KV cache ({node.source})"
         )
+    disk = known.disk
     lines.append(
         f"disk: answers {disk.answers:g}, traces {disk.traces:g}, margins {disk.margins:g}, "
-        f"shards while they grow {disk.shards:g} ({disk.source})"
+        f"checkpoints {disk.checkpoints:g} ({disk.source})"
     )
     lines.append(
-        "kept: answers in shards/, used only if params and code that shape them are the same; "
-        "finished: the file is there, `dvc status` says whether it is up to date"
+        "kept: answers in store/ that this run will use; finished: the file is there, "
+        "`relaygen status` says whether it is up to date"
     )
-    return ["assumed:", *(f"  {line}" for line in dict.fromkeys(lines))]
+    return list(dict.fromkeys(lines))
+
+
+def assumed_of(pair: PlannedPair) -> Iterator[str]:
+    """Yield the assumptions about one pair."""
+    tokens, speed, speedups = pair.family.tokens, pair.family.speed, pair.family.speedups
+    yield (
+        f"tokens an answer, {pair.settings.family}: large {listed(tokens.large)}; small "
+        f"{listed(tokens.small)}; answer stage {tokens.answer_stage} ({tokens.source})"
+    )
+    yield (
+        f"ms a token, one answer in flight: {listed(speed.ms_per_token)}; each further one "
+        f"slows all by {100 * speed.slowdown:g} %; reading {speed.read_tokens_per_s:g} "
+        f"tokens/s; start {speed.start_s:g} s ({speed.source})"
+    )
+    source = f"the paper's Table 3, {speedups}" if isinstance(speedups, str) else speed.source
+    yield f"speedup over large, at any number in flight: {listed(pair.speedups)} ({source})"
 
 
 def listed(table: Mapping[str, float]) -> str:
-    """Names and figures in one line."""
+    """Return names and numbers in one line."""
     return ", ".join(f"{name} {value:g}" for name, value in table.items())
-
-
-def as_json(plans: Sequence[Plan]) -> str:
-    """The same for programs: hours, bytes, tokens as they were reckoned."""
-    pairs = {}
-    for plan in plans:
-        rows = plan.rows()
-        pairs[plan.name] = {
-            "rows": [{**asdict(row), "left": row.left} for row in rows],
-            "total": asdict(total(rows)),
-            "model_bytes": plan.model_bytes(),
-        }
-    return json.dumps({"pairs": pairs, "assumed": assumptions(plans)[1:]}, indent=2)
-
-
-def planned(params: Params, pair: str, known: Assumptions) -> Plan:
-    """The plan of one pair."""
-    speedups = known.families[params.pair(pair).family].speedups
-    if isinstance(speedups, str):
-        speedups = estimates.printed_speedups(REFERENCE / "paper.yaml", speedups)
-    return Plan(params, pair, known, speedups)

@@ -43,6 +43,12 @@ bench = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(bench, name="bench")
+store = typer.Typer(
+    help="Show and trim the store: finished answers, kept by what shaped them.",
+    epilog=examples("relaygen store list", "relaygen store trim"),
+    no_args_is_help=True,
+)
+app.add_typer(store, name="store")
 
 
 def command(*shown: str, group: typer.Typer = app, **options: Any) -> Decorator:
@@ -119,6 +125,83 @@ def plan(
     call("stages.plan", context)
 
 
+@command("relaygen status", "relaygen status --json")
+def status(params: Params = Path("params.yaml"), json: Json = False) -> None:
+    """Say which results are out of date, and why; exit code 1 if any is.
+
+    Compares what each result on disk was made from (params, code, models, reference files and
+    inputs, as noted with it) with today's. Results that are not there yet are not named: `snakemake
+    -n` lists all that a run would make.
+    """
+    from json import dumps
+
+    from stages.config.params import load
+    from stages.tracking.status import reasons, stale
+
+    found = reasons(stale(load(params)))
+    if json:
+        print(dumps(found, indent=2))
+    else:
+        lines = [f"{name}: {'; '.join(whys)}" for name, whys in found.items()]
+        print("\n".join(lines or ["all results on disk are up to date"]))
+    if found:
+        raise typer.Exit(1)
+
+
+@command("relaygen recipes")
+def recipes(params: Params = Path("params.yaml")) -> None:
+    """Write results/recipes: what each result depends on.
+
+    Every run does this first. By hand it is of use before `dvc status`, which reads these files.
+    """
+    from stages.config.params import load
+    from stages.tracking.recipes import write_all
+
+    write_all(load(params))
+
+
+@command("relaygen record")
+def record(params: Params = Path("params.yaml")) -> None:
+    """Record with DVC what a Snakemake or Slurm run has made.
+
+    Only results that are up to date are recorded; the others are named, with exit code 1.
+    """
+    from stages.config.params import load
+    from stages.tracking.record import record
+    from stages.tracking.status import reasons, stale
+
+    settings = load(params)
+    if record(settings):
+        for name, whys in reasons(stale(settings)).items():
+            print(f"not recorded, out of date: {name}: {'; '.join(whys)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@command("relaygen store list", group=store, name="list")
+def list_store(params: Params = Path("params.yaml")) -> None:
+    """List what the store holds, by recipe, and whether today's recipes use it."""
+    from stages.config.params import load
+    from stages.generation.trimming import kept
+
+    for one in kept(load(params)):
+        use = "in use" if one.used else "not in use"
+        print(f"{one.folder}  {one.answers} kept, {one.bytes / 1e6:.1f} MB, {use}: {one.about}")
+
+
+@command("relaygen store trim", group=store)
+def trim(params: Params = Path("params.yaml")) -> None:
+    """Remove what today's recipes do not use, for the pairs of `run`."""
+    from stages.config.params import load
+    from stages.generation.trimming import kept, remove
+
+    unused = [one for one in kept(load(params)) if not one.used]
+    for one in unused:
+        remove(one)
+    print(
+        f"removed {len(unused)} recipes' answers, {sum(one.bytes for one in unused) / 1e6:.1f} MB"
+    )
+
+
 @command(
     "relaygen replay --traces traces.jsonl --tokenizer demo_pair/large --cues all",
     "relaygen replay --traces traces.jsonl --tokenizer Qwen3-32B/tokenizer.json \\",
@@ -132,12 +215,14 @@ def replay(
         str,
         typer.Option(
             help="A published set (qwen3, r1), all candidates (all), a cues.csv, or a .yaml file: "
-            "a method's recipe or a list of cues."
+            "a method's cue set or a list of cues."
         ),
     ],
     matching: Annotated[
         Literal["boundary", "substring"] | None,
-        typer.Option(help="Default: a recipe's own, substring for a published set, else boundary."),
+        typer.Option(
+            help="Default: a cue set's own, substring for a published set, else boundary."
+        ),
     ] = None,
     min_tokens: Annotated[
         int, typer.Option(help="A cue in this many first tokens of a segment does not count.")

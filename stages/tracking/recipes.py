@@ -24,11 +24,11 @@ from stages.config import selection
 from stages.config.params import load
 from stages.config.schema import Engines, Infer, Model, Pair, Params
 from stages.config.settings import Settings
-from stages.engine import models
+from stages.engine import identity
 from stages.methods.base import Method
 from stages.problems.wordings import wordings
 from stages.runtime.errors import UserError
-from stages.tracking import code, digests
+from stages.tracking import code, digests, host
 from stages.tracking.commands import command_of
 from stages.tracking.files import Row, write_text
 
@@ -277,6 +277,16 @@ def margins_recipe(settings: Settings) -> Row:
     }
 
 
+def latency_recipe(settings: Settings, cues: Mapping[str, list[str]]) -> Row:
+    """Return what shapes a measurement: all methods' answers, the protocol's code, the machine."""
+    methods = settings.methods.items()
+    return {
+        "methods": {name: answers_recipe(settings, method, cues[name]) for name, method in methods},
+        "hardware": host.hardware(),
+        "code": code.closure("stages.generation.latency"),
+    }
+
+
 def kinds(settings: Settings) -> list[str]:
     """Return the modules of the methods' kinds: they are found by name, not imported."""
     methods = {**vars(settings).get("methods", {}), **vars(settings).get("variants", {})}
@@ -327,9 +337,9 @@ def plain(name: str, value: Any) -> Any:
     if name == "engines":
         return {role: served(model) for role, model in value.items()}
     if name == "tokenizer":
-        return models.tokenizer_identity(value)
+        return identity.of_tokenizer(value)
     if name == "tokenizers":
-        return {role: models.tokenizer_identity(model) for role, model in value.items()}
+        return {role: identity.of_tokenizer(model) for role, model in value.items()}
     if isinstance(value, dict):
         return {key: plain("", one) for key, one in value.items()}
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
@@ -338,7 +348,7 @@ def plain(name: str, value: Any) -> Any:
 def served(model: Model) -> Row:
     """Return what of an engine's model and its settings shapes what it writes."""
     own = model.model_dump(exclude={"model", "revision", "draft", "draft_revision"})
-    return {"identity": models.identity(model), **own}
+    return {"identity": identity.of_model(model), **own}
 
 
 def settings_of(params: Params, target: Target) -> Settings:

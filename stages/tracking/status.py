@@ -20,6 +20,7 @@ RESULTS = Path("results")
 # What these stages make is one output of their rule, a folder.
 FOLDERS = ("merge",)
 NOTE = ".provenance.json"
+UNKNOWN = "it does not say what it was made from, or was changed since"
 TIMESTAMP = ".snakemake_timestamp"  # whose time counts as that of a folder
 
 
@@ -67,7 +68,7 @@ def summary(path: Path) -> Row:
 def check(path: Path, record: Row, today: dict[Target, Row]) -> Result:
     """Return a result with what is out of date about it."""
     if not record["records"]:
-        return Result(path, None, [], ["it does not say what it was made from, or was changed since"])
+        return Result(path, None, [], [UNKNOWN])
     target = Target(*record["records"][-1]["target"])
     why = [
         line

@@ -32,6 +32,16 @@ def engines(
 
 
 @pytest.fixture(scope="session")
+def drafted(
+    params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Engine]]:
+    """The large model with its draft head."""
+    wanted = specs(params.pair("demo"), params.engines, ("eagle3",), concurrency=4)
+    with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def few_problems(params: Params) -> pl.DataFrame:
     """Three problems of the harder benchmark, prompts rendered."""
     pair = params.pair("demo")

@@ -1,31 +1,19 @@
 """The bundled draft head on vLLM's own eagle3 method."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import polars as pl
 import pytest
 
 from stages.analysis.speedup import acceptance_length
 from stages.config.schema import Params
-from stages.engine import server
 from stages.engine.client import Client
 from stages.engine.server import Engine
-from stages.engine.spec import specs
 from stages.methods.base import Request
 
 pytestmark = pytest.mark.integration
 
 TOKENS = 150
-
-
-@pytest.fixture(scope="module")
-def drafted(
-    params: Params, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, Engine]]:
-    """The large model with its draft head."""
-    wanted = specs(params.pair("demo"), params.engines, ("eagle3",), concurrency=4)
-    with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
-        yield running
 
 
 async def greedy(engine: Engine, params: Params, problems: pl.DataFrame) -> list[list[int]]:

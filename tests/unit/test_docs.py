@@ -18,7 +18,7 @@ from stages.analysis import accuracy, answer_stage, cue_effects, grading, paper_
 from stages.analysis import speedup as speed
 from stages.config.block import Block
 from stages.config.params import load
-from stages.config.schema import DemoPair, Pair, Params
+from stages.config.schema import Pair, Params
 from stages.config.settings import Settings
 from stages.generation import answers, latency, margins, traces
 from stages.methods.base import Answer, Completion, Machine, Segment, Setting
@@ -107,6 +107,11 @@ def test_every_folder_of_the_code_is_explained() -> None:
     assert folders <= code_spans(ARCHITECTURE)
 
 
+def test_every_stage_has_its_row() -> None:
+    rows = re.findall(r"^\| (\w+) \|", ARCHITECTURE, re.MULTILINE)
+    assert set(recipes.STAGES) <= set(rows)
+
+
 # Architecture: the example of a new method.
 
 
@@ -178,7 +183,7 @@ def test_the_example_ends_with_the_budget_or_with_the_large_model() -> None:
 def kinds(block: type[Block] = Block) -> Iterator[type[Block]]:
     """Yield the blocks of params.yaml and the kinds of methods."""
     for kind in block.__subclasses__():
-        if kind.__module__.startswith(("stages.config.", "stages.methods.")):
+        if kind.__module__.startswith(("stages.config.schema", "stages.methods.")):
             yield kind
         yield from kinds(kind)
 
@@ -292,11 +297,8 @@ def table(name: str) -> pl.DataFrame:
     """Return a row of results/tables/NAME.csv."""
     pair = {"pair": "demo"}
     figures = accuracy_row()
-    same = answer_stage.consistency(
-        pl.DataFrame({"problem_id": [0], "repeat": [0], "answer_text": [""]}),
-        pl.DataFrame({"problem_id": [0], "repeat": [0], "answer_text": [""]}),
-        DemoPair(source="demo_pair", n_problems=1, scoring="math"),
-    )
+    final = pl.DataFrame({"problem_id": [0], "repeat": [0], "answer_text": [""]})
+    same = answer_stage.consistency(final, final, "math")
     rows: dict[str, dict[str, Any]] = {
         "accuracy": {"method": "large", "benchmark": "b", **figures},
         "speed": speed.row("relaygen", timed_answers(), speed_settings()),

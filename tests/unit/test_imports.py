@@ -43,3 +43,7 @@ def test_asking_an_engine_imports_neither_params_nor_the_server() -> None:
         "stages.runtime",
         "stages.runtime.errors",
     }
+
+
+def test_the_names_of_tables_and_figures_are_known_without_a_library() -> None:
+    assert loaded("stages.analysis.listing").isdisjoint({*DRAWING, "numpy", "polars", "pydantic"})

@@ -6,29 +6,41 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
+from stages import plan
 from stages.config.params import load
-from stages.config.schema import File, Model
-from stages.planning import estimates, jobs
-from stages.planning import overview as plan
-from stages.planning.estimates import Shape
+from stages.config.schema import File
+from stages.config.selection import methods_of, variants_of
+from stages.generation import store
+from stages.generation.answering import tasks
+from stages.generation.asking import answers_store
+from stages.planning import assumptions, done, estimates, overview, sizes
+from stages.planning.assumptions import Shape
+from stages.planning.fit import misfits
+from stages.planning.jobs import jobs
+from stages.planning.pair import PlannedPair, planned_pair
+from stages.planning.work import PlannedWork, planned_work, total
 from stages.runtime.errors import UserError
+from stages.tracking.files import write_text
+from stages.tracking.frames import write_parquet
+from stages.tracking.recipes import Target, settings_of
 
 pytestmark = pytest.mark.unit
 
 PARAMS = load(Path("params.yaml"))
-KNOWN = estimates.load(Path("workflow/reference/plan.yaml"))
+KNOWN = assumptions.load(Path("workflow/reference/plan.yaml"))
 QWEN3_32B = KNOWN.models["Qwen/Qwen3-32B"]
 R1_SMALL = KNOWN.models["deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"]
 
 
 @pytest.fixture(autouse=True)
 def nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No results, no shards."""
-    monkeypatch.setattr(jobs, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(jobs, "SHARDS", tmp_path / "shards")
+    """No results, an empty store."""
+    monkeypatch.setattr(done, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(store, "STORE", tmp_path / "store")
 
 
 def params_file(tmp_path: Path, **changes: Any) -> Path:
@@ -45,14 +57,27 @@ def params_file(tmp_path: Path, **changes: Any) -> Path:
     return file
 
 
-def planned(tmp_path: Path, pair: str, **changes: Any) -> plan.Plan:
+def planned(tmp_path: Path, pair: str, **changes: Any) -> PlannedPair:
     params = load(params_file(tmp_path, **changes)) if changes else PARAMS
-    return plan.planned(params, pair, KNOWN)
+    return planned_pair(params, pair, KNOWN)
 
 
-def row(of: plan.Plan, method: str, benchmark: str) -> plan.Row:
-    (found,) = (r for r in of.rows() if (r.method, r.benchmark) == (method, benchmark))
+def line(pair: PlannedPair, method: str, benchmark: str) -> PlannedWork:
+    """The plan's line on a method and a benchmark."""
+    lines = planned_work(pair)
+    (found,) = (one for one in lines if (one.method, one.benchmark) == (method, benchmark))
     return found
+
+
+def keep(pair: PlannedPair, method: str, benchmark: str, n: int) -> None:
+    """Write a method's cue set and `n` problems, and keep an answer to each."""
+    problems = pl.DataFrame({"problem_id": range(n), "prompt_ids": [[i] for i in range(n)]})
+    write_parquet(done.RESULTS / pair.name / f"problems/{benchmark}.parquet", problems)
+    write_text(done.RESULTS / pair.name / f"cue_sets/{method}.yaml", "[]\n")
+    settings = settings_of(pair.params, Target("infer", pair.name, method))
+    with answers_store(settings, settings.method, []) as answers:
+        for task in tasks(problems, repeats=1):
+            answers.append(task.key, {})
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -61,11 +86,11 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 def test_one_answer_in_flight_takes_its_tokens_times_the_time_of_one() -> None:
-    assert estimates.hours(3_600_000, ms_per_token=2, at_once=1, slowdown=0.1) == 2
+    assert estimates.writing_hours(3_600_000, ms_per_token=2, at_once=1, slowdown=0.1) == 2
 
 
 def test_sixteen_in_flight_write_six_times_as_fast_where_each_slows_all_by_a_ninth() -> None:
-    one, sixteen = (estimates.hours(1e6, 33, n, slowdown=1 / 9) for n in (1, 16))
+    one, sixteen = (estimates.writing_hours(1e6, 33, n, slowdown=1 / 9) for n in (1, 16))
     assert one / sixteen == pytest.approx(6)
 
 
@@ -83,8 +108,8 @@ def test_answers_in_flight_are_bound_by_their_number_and_the_cache(
     assert estimates.in_flight(concurrency, answers, 1000, room) == at_once
 
 
-def test_weights_are_shared_among_the_cards() -> None:
-    assert estimates.weights_gib(32.8, bytes_each=2, gpus=2) == pytest.approx(30.55, abs=0.01)
+def test_weights_are_shared_among_the_gpus() -> None:
+    assert sizes.weights_gib(32.8, bytes_each=2, gpus=2) == pytest.approx(30.55, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -96,55 +121,57 @@ def test_weights_are_shared_among_the_cards() -> None:
         (R1_SMALL, 4, 14_336),
     ],
 )
-def test_a_tokens_keys_and_values_take_a_cards_share_of_the_heads_at_least_one(
+def test_a_tokens_keys_and_values_take_a_gpus_share_of_the_heads_at_least_one(
     shape: Shape, gpus: int, size: int
 ) -> None:
-    assert estimates.kv_bytes(shape, bytes_each=2, gpus=gpus) == size
+    assert sizes.kv_bytes(shape, bytes_each=2, gpus=gpus) == size
 
 
 def test_the_cache_holds_what_is_free_by_the_size_of_a_token() -> None:
-    assert estimates.kv_tokens(free_gib=1, bytes_per_token=262_144) == 4096
-    assert estimates.kv_tokens(free_gib=-1, bytes_per_token=262_144) == 0
+    assert sizes.kv_tokens(free_gib=1, bytes_per_token=262_144) == 4096
+    assert sizes.kv_tokens(free_gib=-1, bytes_per_token=262_144) == 0
 
 
-def test_the_room_of_an_engine_is_its_share_less_weights_and_overhead() -> None:
-    served = Model(model="Qwen/Qwen3-32B", gpus=2)
+def test_the_room_of_an_engine_is_its_share_less_weights_and_overhead(tmp_path: Path) -> None:
     free = 0.8 * 80 - 30.55 - KNOWN.node.overhead_gib
-    room = estimates.engine_room(served, KNOWN, bytes_each=2, memory=0.8)
+    room = sizes.engine_room(planned(tmp_path, "qwen3"), "large")
     assert room == pytest.approx(free * 2**30 / 131_072, rel=1e-3)
 
 
-def test_nothing_is_said_of_the_room_of_a_model_that_is_not_known() -> None:
-    assert estimates.engine_room(Model(model="own/model", gpus=1), KNOWN, 2, 0.8) is None
+def test_nothing_is_said_of_the_room_of_a_model_that_is_not_known(tmp_path: Path) -> None:
+    own = planned(tmp_path, "qwen3", pairs__qwen3__engines__large__model="own/model")
+    assert sizes.engine_room(own, "large") is None
+    assert "large: size of own/model not known, not checked" in overview.memory(own)
 
 
 def test_models_of_the_repository_take_no_disk_and_those_of_the_hub_once(tmp_path: Path) -> None:
-    assert planned(tmp_path, "demo").model_bytes() == 0
+    assert sizes.model_bytes(planned(tmp_path, "demo")) == 0
     billions = (32.8, 0.78, 2.03)
-    assert planned(tmp_path, "qwen3").model_bytes() == pytest.approx(sum(billions) * 2e9)
+    assert sizes.model_bytes(planned(tmp_path, "qwen3")) == pytest.approx(sum(billions) * 2e9)
 
 
 def test_answers_are_problems_times_repeats(tmp_path: Path) -> None:
-    of = planned(tmp_path, "qwen3")
-    assert [of.answers(name) for name in of.pair.problem_sets] == [160, 120, 2000, 792]
-    assert planned(tmp_path, "demo").answers("chains_short") == 30
+    pair = planned(tmp_path, "qwen3")
+    counts = [estimates.n_answers(pair, name) for name in pair.settings.problem_sets]
+    assert counts == [160, 120, 2000, 792]
+    assert estimates.n_answers(planned(tmp_path, "demo"), "chains_short") == 30
 
 
 def test_a_local_file_says_itself_how_many_problems_it_has(tmp_path: Path) -> None:
     mine = File(source="file", path="data/example.jsonl", scoring="math")
-    assert jobs.problems("mine", mine, KNOWN) == 2
+    assert estimates.n_problems("mine", mine, KNOWN) == 2
 
 
 def test_a_set_of_the_hub_that_nothing_is_known_of_is_refused(tmp_path: Path) -> None:
     hub = PARAMS.pair("qwen3").benchmarks["aime25"]
-    assert jobs.problems("aime25", hub, KNOWN) == 30
+    assert estimates.n_problems("aime25", hub, KNOWN) == 30
     with pytest.raises(UserError, match="other: how many problems"):
-        jobs.problems("other", hub, KNOWN)
+        estimates.n_problems("other", hub, KNOWN)
 
 
 def test_a_methods_time_is_the_large_models_by_its_speedup(tmp_path: Path) -> None:
-    of = planned(tmp_path, "qwen3")
-    large, relayed = row(of, "large", "math500"), row(of, "relaygen", "math500")
+    pair = planned(tmp_path, "qwen3")
+    large, relayed = line(pair, "large", "math500"), line(pair, "relaygen", "math500")
     assert large.hours / relayed.hours == pytest.approx(1.29)
     assert large.gpu_hours == pytest.approx(2 * large.hours)
     assert relayed.gpu_hours == pytest.approx(3 * relayed.hours)
@@ -153,7 +180,7 @@ def test_a_methods_time_is_the_large_models_by_its_speedup(tmp_path: Path) -> No
 
 def test_methods_are_timed_like_the_papers() -> None:
     methods = PARAMS.all_methods
-    like = {name: jobs.timed_like(method) for name, method in methods.items()}
+    like = {name: estimates.timed_like(method) for name, method in methods.items()}
     assert like["small"] == "small"
     assert like["eagle3"] == "eagle3"
     assert like["spec_think"] == "spec_think"
@@ -165,14 +192,14 @@ def test_parts_start_engines_of_their_own_and_fill_them_as_long_as_there_are_ans
     tmp_path: Path,
 ) -> None:
     whole, parts = planned(tmp_path, "qwen3"), planned(tmp_path, "qwen3", infer__shards=40)
-    assert row(parts, "large", "math500").hours == row(whole, "large", "math500").hours
-    assert row(parts, "large", "aime25").hours > row(whole, "large", "aime25").hours
-    answering = len(PARAMS.methods_of("qwen3")) + len(PARAMS.variants_of("qwen3"))
-    assert parts.rows()[-1].method == f"{4 + answering * 40} starts"
+    assert line(parts, "large", "math500").hours == line(whole, "large", "math500").hours
+    assert line(parts, "large", "aime25").hours > line(whole, "large", "aime25").hours
+    answering = len(methods_of(PARAMS, "qwen3")) + len(variants_of(PARAMS, "qwen3"))
+    assert planned_work(parts)[-1].method == f"{4 + answering * 40} starts"
 
 
-def test_latency_is_one_answer_at_a_time_on_the_cards_of_all_methods(tmp_path: Path) -> None:
-    timed = row(planned(tmp_path, "r1"), "all 4", "aime25")
+def test_latency_is_one_answer_at_a_time_on_the_gpus_of_all_methods(tmp_path: Path) -> None:
+    timed = line(planned(tmp_path, "r1"), "all 4", "aime25")
     assert timed.answers == 5 * 5 * 4
     assert timed.gpu_hours == pytest.approx(3 * timed.hours)
     large_alone = 25 * 12_000 * 31.4 / 3_600_000
@@ -181,43 +208,45 @@ def test_latency_is_one_answer_at_a_time_on_the_cards_of_all_methods(tmp_path: P
 
 
 def test_a_pair_without_an_engine_goes_without_its_methods_and_variants(tmp_path: Path) -> None:
-    of = planned(tmp_path, "r1")
-    assert {job.method for job in of.jobs()}.isdisjoint({"eagle3", "relaygen_eagle3", "published"})
+    pair = planned(tmp_path, "r1")
+    assert {job.method for job in jobs(pair)}.isdisjoint({"eagle3", "relaygen_eagle3", "published"})
 
 
 def test_the_demo_takes_no_gpus_and_about_half_an_hour(tmp_path: Path) -> None:
-    whole = plan.total(planned(tmp_path, "demo").rows())
+    whole = total(planned_work(planned(tmp_path, "demo")))
     assert whole.gpu_hours == 0
     assert 0.4 < whole.hours < 0.7
 
 
 def test_what_is_there_is_not_to_be_done_again(tmp_path: Path) -> None:
-    done = tmp_path / "results/demo/generations/large/chains_short.parquet"
-    done.parent.mkdir(parents=True)
-    done.touch()
-    shards = tmp_path / "shards/demo"
-    shards.mkdir(parents=True)
-    (shards / "large-chains_long-1of1-0123456789abcdef.jsonl").write_text("{}\n{}\n{}\n{torn")
-    (shards / "large-chains_long-1of2-0123456789abcdef.jsonl").write_text("{}\n")
-    of = planned(tmp_path, "demo")
-    short, long = row(of, "large", "chains_short"), row(of, "large", "chains_long")
+    pair = planned(tmp_path, "demo")
+    folder = tmp_path / "results/demo"
+    (folder / "generations/large").mkdir(parents=True)
+    (folder / "generations/large/chains_short.parquet").touch()
+    keep(pair, "large", "chains_long", 3)
+    short, long = line(pair, "large", "chains_short"), line(pair, "large", "chains_long")
     assert (short.left, short.status) == (0, "finished")
     assert (long.left, long.status) == (1 - 3 / 60, "3 kept")
-    assert row(of, "large", "chains_choice").status == "-"
+    assert line(pair, "large", "chains_choice").status == "-"
+
+
+def test_answers_under_another_recipe_are_not_counted(tmp_path: Path) -> None:
+    keep(planned(tmp_path, "demo", seed=1), "large", "chains_long", 3)
+    assert line(planned(tmp_path, "demo"), "large", "chains_long").status == "-"
 
 
 def test_engines_are_started_only_for_what_is_not_finished(tmp_path: Path) -> None:
-    before = planned(tmp_path, "demo").rows()[-1]
+    before = planned_work(planned(tmp_path, "demo"))[-1]
     for file in ("traces.parquet", "margins.parquet"):
         (tmp_path / "results/demo").mkdir(parents=True, exist_ok=True)
         (tmp_path / "results/demo" / file).touch()
-    after = planned(tmp_path, "demo").rows()[-1]
+    after = planned_work(planned(tmp_path, "demo"))[-1]
     assert (before.method, after.method) == ("13 starts", "11 starts")
 
 
 def test_the_projects_pairs_all_fit(tmp_path: Path) -> None:
     pairs = PARAMS.pairs
-    assert [line for pair in pairs for line in planned(tmp_path, pair).misfits()] == []
+    assert [line for pair in pairs for line in misfits(planned(tmp_path, pair))] == []
 
 
 @pytest.mark.parametrize(
@@ -229,7 +258,7 @@ def test_the_projects_pairs_all_fit(tmp_path: Path) -> None:
         ),
         (
             {"pairs__qwen3__engines__large__gpus": 1, "engines__gpu_memory": 0.7},
-            "'large': 61.1 GiB of weights on each of 1 cards, engines.gpu_memory leaves it 56.0",
+            "'large': 61.1 GiB of weights on each of 1 GPUs, engines.gpu_memory leaves it 56.0",
         ),
         (
             {"pairs__qwen3__engines__large__gpus": 1, "engines__gpu_memory": 0.9},
@@ -248,7 +277,7 @@ def test_the_projects_pairs_all_fit(tmp_path: Path) -> None:
 def test_what_cannot_fit_is_refused_in_one_line(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    lines = planned(tmp_path, "qwen3", **changes).misfits()
+    lines = misfits(planned(tmp_path, "qwen3", **changes))
     assert any(re.search(message, line) for line in lines)
     assert all("\n" not in line for line in lines)
 
@@ -264,7 +293,7 @@ def test_a_refusal_ends_with_an_exit_code(
     assert printed.err.startswith("error: pair 'qwen3': max_model_len 33000")
 
 
-def test_the_papers_plan_is_a_page_with_cards_totals_and_sources(
+def test_the_papers_plan_is_a_page_with_gpus_totals_and_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, "--params", str(params_file(tmp_path, run=["qwen3", "r1"])))
@@ -288,23 +317,23 @@ def test_json_has_every_row(
     }  # fmt: skip
 
 
-def test_commands_name_the_cards_and_can_be_pasted(
+def test_commands_name_the_gpus_and_can_be_pasted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, "--params", str(params_file(tmp_path)), "--pair", "qwen3", "--commands")
     lines = capsys.readouterr().out.splitlines()
     first = lines.index("# qwen3 infer relaygen: large")
     assert lines[first + 2] == "# qwen3 infer relaygen: small"
-    for line, cards, model in (
+    for line, ids, model in (
         (lines[first + 1], "0,1", "Qwen/Qwen3-32B"),
         (lines[first + 3], "2", "Qwen/Qwen3-1.7B"),
     ):
-        assert line.startswith(f"CUDA_VISIBLE_DEVICES={cards} ")
+        assert line.startswith(f"CUDA_VISIBLE_DEVICES={ids} ")
         arguments = shlex.split(line)
         assert arguments[arguments.index("--model") + 1] == model
 
 
-def test_engines_on_a_cpu_are_given_no_cards(
+def test_engines_on_a_cpu_are_given_no_gpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(monkeypatch, "--params", str(params_file(tmp_path)), "--commands")
@@ -313,4 +342,4 @@ def test_engines_on_a_cpu_are_given_no_cards(
 
 @pytest.mark.parametrize(("hours", "text"), [(63.04, "63.0 h"), (0.5, "30 min"), (0.01, "36 s")])
 def test_durations_are_in_the_unit_that_suits_them(hours: float, text: str) -> None:
-    assert plan.duration(hours) == text
+    assert overview.duration(hours) == text

@@ -6,8 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from stages import report as entry
 from stages.analysis import report_page as report
 from stages.analysis.accuracy import left_out_rows
+from stages.analysis.listing import FIGURES, TABLES
+from stages.analysis.paper_tables import GRIDS
 from stages.tracking.files import Row
 from stages.tracking.notes import read_provenance, write_provenance
 
@@ -18,7 +21,7 @@ REASON = "Owner/set is gated: accept its terms"
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """A run of two pairs; one went without a benchmark."""
-    for name in report.TABLES:
+    for name in TABLES:
         table = pl.DataFrame({"pair": ["demo", "qwen3"], "figure": [1.0, 2.0]})
         if name == "left_out":
             table = left_out_rows("qwen3", {"gpqa": REASON})
@@ -26,7 +29,7 @@ def results(tmp_path: Path) -> Path:
         table.write_csv(tmp_path / "tables" / f"{name}.csv")
     (tmp_path / "figures").mkdir()
     for pair in ("demo", "qwen3"):
-        for name in report.CAPTIONS:
+        for name in FIGURES:
             (tmp_path / "figures" / f"{pair}-{name}.png").write_bytes(b"")
     return tmp_path
 
@@ -37,14 +40,16 @@ def tables(results: Path, pair: str) -> list[str]:
 
 def test_what_a_pair_went_without_is_on_its_page_with_the_reason(results: Path) -> None:
     caption, content, _ = report.pair_content(results, "qwen3")["tables"][-1]
-    assert caption == report.TABLES["left_out"]
+    assert caption == TABLES["left_out"]
     assert content == (["left_out", "reason"], [["gpqa", REASON]])
 
 
 def test_a_pair_that_went_without_nothing_has_no_such_table(results: Path) -> None:
-    assert tables(results, "demo") == [
-        text for name, text in report.TABLES.items() if name != "left_out"
-    ]
+    assert tables(results, "demo") == [text for name, text in TABLES.items() if name != "left_out"]
+
+
+def test_every_listed_table_can_be_printed() -> None:
+    assert list(GRIDS) == list(TABLES)
 
 
 def test_the_closing_list_ends_with_what_was_left_out(results: Path) -> None:
@@ -54,7 +59,7 @@ def test_the_closing_list_ends_with_what_was_left_out(results: Path) -> None:
 def test_a_run_without_gaps_has_nothing_to_add(results: Path) -> None:
     left_out_rows("demo", {}).write_csv(results / "tables" / "left_out.csv")
     assert report.left_out(results) == []
-    assert report.TABLES["left_out"] not in tables(results, "qwen3")
+    assert TABLES["left_out"] not in tables(results, "qwen3")
 
 
 def note_accuracy(results: Path) -> None:
@@ -88,7 +93,7 @@ def test_the_page_shows_one_such_line_and_stays_self_contained(
     note_accuracy(results)
     page = results / "report.html"
     monkeypatch.setattr(sys, "argv", ["report", "--results", str(results), "--out", str(page)])
-    report.main()
+    entry.main()
     text = page.read_text()
     assert text.count('class="origin"') == 1
     assert "A &lt;CPU&gt;, 2 cores" in text

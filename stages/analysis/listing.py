@@ -1,0 +1,30 @@
+"""The tables and figures of a run, by name: listed here and nowhere else.
+
+Rules, entries, the report and the tests take the names from here. A table is printed by the grid of
+its name in `paper_tables.GRIDS`, a figure is drawn by the stage `figures`. Only text, no imports:
+every start of the workflow reads this module.
+"""
+
+# {name: what the report says above the table}
+TABLES = {
+    "accuracy": "Accuracy in percent. large_utilization: the large model's share of all tokens. "
+    "Intervals resample problems.",
+    "speed": "Speed relative to the large model alone; SD over problems, intervals over runs. "
+    "bound: the speedup if hand-offs took no time. other_load: CPU cores that other processes used "
+    "meanwhile.",
+    "cue_ablation": "Ablation: other cue sets, other matching, the answer stage by the large "
+    "model.",
+    "answer_stage": "Final answers that stay the same, in percent, when the small model writes the "
+    "answer stage after the large model's reasoning.",
+    "left_out": "Methods and benchmarks that this run left out, and why.",
+}
+# {name: the figure's caption in the report}
+FIGURES = {
+    "margins": "The small model's token probability margin along one calibration trace.",
+    "cues": "Effect of each candidate cue, selected or rejected.",
+    "accuracy": "Pass@1 per method and benchmark, with 95 % bootstrap intervals over problems.",
+    "tokens": "Share of the tokens that each model writes.",
+    "speed": "Speedup of each method, with 95 % bootstrap intervals over runs.",
+    "pareto": "Speedup against accuracy.",
+    "timeline": "One relayed answer: which model wrote when.",
+}

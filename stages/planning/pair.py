@@ -1,0 +1,38 @@
+"""A pair of params.yaml together with what a plan assumes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.config.schema import Pair, Params
+from stages.planning.assumptions import Assumptions, FamilyEstimates, published_speedups
+
+REFERENCE = Path("workflow/reference")
+
+
+@dataclass(frozen=True)
+class PlannedPair:
+    """What all parts of a plan work on. `speedups`: {method: speedup over the large model}."""
+
+    params: Params
+    name: str
+    known: Assumptions
+    speedups: Mapping[str, float]
+
+    @property
+    def settings(self) -> Pair:
+        """Return the pair's block of params.yaml."""
+        return self.params.pair(self.name)
+
+    @property
+    def family(self) -> FamilyEstimates:
+        """Return what is assumed of the pair's family."""
+        return self.known.families[self.settings.family]
+
+
+def planned_pair(params: Params, name: str, known: Assumptions) -> PlannedPair:
+    """Return a pair to plan for."""
+    speedups = known.families[params.pair(name).family].speedups
+    if isinstance(speedups, str):
+        speedups = published_speedups(REFERENCE / "paper.yaml", speedups)
+    return PlannedPair(params, name, known, speedups)

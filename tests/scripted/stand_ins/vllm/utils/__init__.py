@@ -1,0 +1,1 @@
+"""Holds the module that `stages.engine.serve` patches."""

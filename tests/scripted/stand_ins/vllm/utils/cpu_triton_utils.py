@@ -1,0 +1,1 @@
+"""A module to be patched; nothing calls what is put here."""
