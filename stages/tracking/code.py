@@ -57,6 +57,7 @@ def with_parents(name: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
+@cache
 def source(name: str) -> Path | None:
     """Return the file of a module of this project; None for any other name."""
     parts = name.split(".")
