@@ -90,8 +90,7 @@ def imports(node: ast.AST) -> Iterator[str]:
                 yield module
                 yield from (f"{module}.{name.name}" for name in names)
             case ast.If(orelse=other) if is_for_types(child):
-                for one in other:
-                    yield from imports(one)
+                yield from imports(ast.Module(other, []))
             case _:
                 yield from imports(child)
 
