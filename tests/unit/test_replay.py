@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import polars as pl
 import pytest
@@ -22,7 +22,7 @@ from stages.analysis.replay import (
     read_tokenizer,
 )
 from stages.methods.base import THINK_END, Answer, Segment
-from stages.methods.matching import CueSet
+from stages.methods.matching import CueMatching, CueSet
 from stages.methods.offline import setting
 from stages.runtime.errors import UserError
 
@@ -39,7 +39,9 @@ def encode(text: str) -> list[int]:
 
 def answer(large: int, small: int) -> Answer:
     """L, S and L reason, S answers with one token."""
-    parts = [("large", large), ("small", small - 1), ("large", 0)]
+    parts: list[tuple[Literal["large", "small"], int]] = [
+        ("large", large), ("small", small - 1), ("large", 0)
+    ]  # fmt: skip
     reasoning = [Segment(model, "reasoning", n, None, 0.0) for model, n in parts]
     return Answer(segments=[*reasoning, Segment("small", "answer", 1, None, 0.0)])
 
@@ -114,13 +116,12 @@ def test_cue_sets_have_their_own_matching(tmp_path: Path) -> None:
     assert cue_set(str(csv)) == CueSet(("So ",), "boundary")
 
 
-def test_a_cue_file_is_a_list_or_a_recipe(tmp_path: Path) -> None:
+def test_a_cue_file_is_a_list_or_a_methods_cue_set(tmp_path: Path) -> None:
     file = tmp_path / "cues.yaml"
     file.write_text('["Thus", "So "]')
     assert cue_set(str(file)) == CueSet(("Thus", "So "), "boundary")
-    recipe = {"cues": ["Thus"], "pair": {"cue_matching": "boundary"}}
-    for own, matching in ((None, "boundary"), ("substring", "substring")):
-        file.write_text(yaml.safe_dump({**recipe, "method": {"cue_matching": own}}))
+    for matching in get_args(CueMatching):
+        file.write_text(yaml.safe_dump({"cues": ["Thus"], "matching": matching}))
         assert cue_set(str(file)) == CueSet(("Thus",), matching)
 
 
@@ -128,7 +129,7 @@ def test_a_cue_file_is_a_list_or_a_recipe(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("kind: {a", "not valid YAML"),
-        ("cues: [Thus]", "neither a list of cues nor a relay's recipe"),
+        ("cues: [Thus]", "neither a list of cues nor a method's cue set"),
         ("[]", "no cues in it"),
         ("[1]", "no cues in it"),
     ],
