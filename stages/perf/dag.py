@@ -1,4 +1,4 @@
-"""The DAG: what it takes to find nothing to do, to plan, to import a stage, to start engines."""
+"""The DAG: time to find nothing to do, to plan, to import a stage, to start engines."""
 
 import os
 import re
@@ -16,7 +16,7 @@ import yaml
 from stages.config.params import load
 from stages.engine import server
 from stages.engine.spec import specs
-from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
+from stages.perf.harness import Measurement, arguments, in_turns, machine, ratios, seconds, write
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 
@@ -29,14 +29,14 @@ PLAN = ("snakemake", "--cores", "2", "--dry-run", "--quiet")
 
 
 def run(folder: Path, *command: str) -> str:
-    """What a command of this environment prints in `folder`; it has to end well."""
+    """Return what a command prints in `folder`; UserError if it fails."""
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
         "DVC_NO_ANALYTICS": "1",
     }
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python keeps what it compiled
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users' Python keeps bytecode
     result = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -46,7 +46,7 @@ def run(folder: Path, *command: str) -> str:
 
 
 def checkout(folder: Path) -> Path:
-    """The working tree's files, in a repository of their own, without results."""
+    """Return a repository with the working tree's tracked files, without results."""
     for name in run(ROOT, "git", "ls-files", "-z").split("\0"):
         if (ROOT / name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,41 +56,47 @@ def checkout(folder: Path) -> Path:
 
 
 def change(folder: Path, **blocks: object) -> None:
-    """Other values for top-level blocks of params.yaml."""
+    """Change top-level blocks of params.yaml."""
     path = folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump(params | blocks, sort_keys=False))
 
 
 def pretend_finished(folder: Path) -> None:
-    """Every output of every DVC stage is there, with no matter what inside, and recorded."""
-    listed = run(folder, "python", "-c", "from dvc.repo import Repo; print(*Repo().index.outs)")
-    for out in map(Path, listed.split()):
-        file = folder / (out if out.suffix else out / "content.txt")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{out}\n")
+    """Write every file that DVC's stages make, with meaningless content, and record them.
+
+    Recipes are real: the stage that writes them always runs.
+    """
+    run(folder, "python", "-m", "stages.recipes")
+    listing = "from dvc.repo import Repo; index = Repo().index; print(*index.outs, *index.deps)"
+    for path in map(Path, run(folder, "python", "-c", listing).split()):
+        file = folder / (path if path.suffix else path / "content.txt")
+        if not (folder / path).exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{path}\n")
     run(folder, "dvc", "commit", "--force")
 
 
 def nothing_to_do(folder: Path) -> None:
-    """`dvc repro` where all is up to date."""
-    if "up to date" not in run(folder, "dvc", "repro"):
-        raise UserError(f"dvc repro found something to do in {folder}; nothing can be said")
+    """Run `dvc repro` where all is up to date; UserError if it runs any stage but the recipes'."""
+    started = re.findall(r"Running stage '([^']+)'", run(folder, "dvc", "repro"))
+    if set(started) - {"recipes"}:
+        raise UserError(f"dvc repro in {folder} runs {', '.join(started)}: it is to find nothing")
 
 
 def stage_modules() -> list[str]:
-    """The modules that rules run."""
+    """Return the modules that rules run."""
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     return sorted(set(re.findall(r"python -m (stages\.\w+) ", rules)))
 
 
 def imported(module: str) -> float:
-    """Seconds until a stage's module is imported, the interpreter's start included."""
+    """Return the seconds to start Python and import a stage's module."""
     return seconds(lambda: run(ROOT, "python", "-c", f"import {module}"))
 
 
 def started(log_dir: Path, *groups: tuple[str, ...]) -> float:
-    """Seconds until the bundled pair's engines are ready, one group of them after another."""
+    """Return the seconds until the bundled pair's engines are ready, group after group."""
     params = load(ROOT / "params.yaml")
     took = 0.0
     for roles in groups:
@@ -101,8 +107,8 @@ def started(log_dir: Path, *groups: tuple[str, ...]) -> float:
     return took
 
 
-def commands(folder: Path) -> list[Figure]:
-    """DVC with nothing to do, Snakemake's plans."""
+def commands(folder: Path) -> list[Measurement]:
+    """Measure DVC with nothing to do, and Snakemake's plans."""
     finished, demo, paper = (checkout(folder / name) for name in ("finished", "demo", "paper"))
     pretend_finished(finished)
     change(paper, run=PAPER)
@@ -113,33 +119,35 @@ def commands(folder: Path) -> list[Figure]:
     }
     found = in_turns(sides, REPEATS)
     return [
-        Figure("dvc repro, nothing to do", "s", found["repro"]),
-        Figure("snakemake -n, demo", "s", found["demo"]),
-        Figure("snakemake -n, both pairs of the paper", "s", found["paper"]),
+        Measurement("dvc repro, nothing to do", "s", found["repro"]),
+        Measurement("snakemake -n, demo", "s", found["demo"]),
+        Measurement("snakemake -n, both pairs of the paper", "s", found["paper"]),
     ]
 
 
-def imports() -> list[Figure]:
-    """What every job pays before it begins: the usual stage, and the slowest."""
+def imports() -> list[Measurement]:
+    """Measure what every job takes before it begins: the median stage, and the slowest."""
     found = in_turns({name: partial(imported, name) for name in stage_modules()}, REPEATS)
     by_time = sorted(found, key=lambda name: median(found[name]))
     middle, slowest = by_time[len(by_time) // 2], by_time[-1]
     return [
-        Figure(f"import of a stage, the median of {len(found)} ({middle})", "s", found[middle]),
-        Figure(f"import of the slowest stage ({slowest})", "s", found[slowest]),
+        Measurement(
+            f"import of a stage, the median of {len(found)} ({middle})", "s", found[middle]
+        ),
+        Measurement(f"import of the slowest stage ({slowest})", "s", found[slowest]),
     ]
 
 
-def starts(folder: Path) -> list[Figure]:
-    """Engines side by side against one after another."""
+def starts(folder: Path) -> list[Measurement]:
+    """Measure engines started side by side against one after another."""
     sides = {
         "together": partial(started, folder, ROLES),
         "in turn": partial(started, folder, *((role,) for role in ROLES)),
     }
     found = in_turns(sides, STARTS)
     return [
-        Figure("two engines ready, started side by side", "s", found["together"]),
-        Figure(
+        Measurement("two engines ready, started side by side", "s", found["together"]),
+        Measurement(
             "one after the other against side by side",
             "×",  # noqa: RUF001
             ratios(found["in turn"], found["together"]),
@@ -148,7 +156,7 @@ def starts(folder: Path) -> list[Figure]:
 
 
 def main() -> None:
-    """Measure, and write the figures."""
+    """Measure, and write the results."""
     args = arguments(__doc__)
     origin = machine()
     with TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Growth: what takes twice as long, or twice the memory, when what it works on doubles."""
+"""Growth of time and memory when the input doubles."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,20 +11,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import orjson
 import polars as pl
+from tokenizers import Tokenizer
 
-from stages.analysis.cue_effects import candidates, effects, read_corpus
-from stages.analysis.cue_sets import cue_set
+from stages.analysis.cue_effects import effects, read_corpus
+from stages.analysis.cue_sets import candidates, cue_set
 from stages.analysis.grading import score
 from stages.config.params import load
-from stages.config.schema import Cues, DemoPair, Pair, Params
+from stages.config.schema import Cues, Params
 from stages.engine import models
 from stages.engine.client import margins_in
 from stages.generation.margins import Margins, tables
 from stages.generation.margins import write as write_margins
 from stages.methods.offline import replay, setting
-from stages.perf import dag, mining
+from stages.perf import bundled, dag, mining
 from stages.perf.harness import (
-    Figure,
+    Measurement,
     alone,
     arguments,
     in_turns,
@@ -34,7 +35,6 @@ from stages.perf.harness import (
     seconds,
     write,
 )
-from stages.problems.prompts import problem_set
 from stages.runtime import command_line
 from stages.tracking.files import Row
 
@@ -45,27 +45,25 @@ TRACE_TOKENS = 1000
 TIMES = "×"  # noqa: RUF001
 
 
-def settings() -> tuple[Params, Pair]:
-    """The project's own, and its bundled pair."""
-    params = load(dag.ROOT / "params.yaml")
-    return params, params.pair("demo")
+def project() -> Params:
+    """Return the project's params."""
+    return load(dag.ROOT / "params.yaml")
+
+
+def tokenizer() -> Tokenizer:
+    """Return the bundled pair's tokenizer."""
+    return models.tokenizer(project().pair(bundled.PAIR).engines["large"])
 
 
 def preparing(n: int) -> float:
-    """Seconds for the prompts of `n` problems."""
-    params, pair = settings()
-
-    def make(n: int) -> None:
-        problem_set(
-            "chains_long", DemoPair(source="demo_pair", n_problems=n, scoring="math"), params, pair
-        )
-
-    make(1)  # imports
+    """Return the seconds for the prompts of `n` problems."""
+    make = partial(bundled.problems, project(), "chains_long")
+    make(1)  # imports libraries
     return seconds(partial(make, n))
 
 
 def scoring(n: int) -> float:
-    """Seconds to compare `n` final answers by value."""
+    """Return the seconds to compare `n` final answers by value."""
     problems = pl.DataFrame({"problem_id": range(n), "gold": [str(i) for i in range(n)]})
     answers = pl.DataFrame(
         {
@@ -75,12 +73,12 @@ def scoring(n: int) -> float:
             "finish_reason": ["stop"] * n,
         }
     )
-    score(answers.head(1), problems, "math")  # parsers are built
+    score(answers.head(1), problems, "math")  # builds the parsers
     return seconds(lambda: score(answers, problems, "math"))
 
 
 def reply(n: int) -> Row:
-    """What a server says about a prompt of `n` tokens."""
+    """Return a server's reply about a prompt of `n` tokens."""
     position = {
         str(token): {"logprob": -1.234567890123 * rank, "rank": rank, "decoded_token": None}
         for rank, token in ((1, 1234), (2, 23456), (3, 34567))
@@ -89,22 +87,22 @@ def reply(n: int) -> Row:
 
 
 def reading(n: int) -> float:
-    """Seconds from a server's reply to the margins of a trace of `n` tokens."""
+    """Return the seconds from a server's reply to the margins of a trace of `n` tokens."""
     content = orjson.dumps(reply(n))
-    # The shortest of a few: a tenth of a second is easily disturbed.
+    # The shortest of a few: other processes easily disturb a tenth of a second.
     return min(seconds(lambda: margins_in(orjson.loads(content))) for _ in range(5))
 
 
 class Scripted:
-    """A reader that is sure of every token."""
+    """A reader without an engine, with a margin of 1 for every token."""
 
     async def margins(self, token_ids: list[int]) -> Margins:
-        """Ones."""
+        """Return the margins of a trace."""
         return [None, *[1.0] * (len(token_ids) - 1)]
 
 
 def writing(n: int) -> float:
-    """Seconds for the table of `n` traces, the engine's time not counted."""
+    """Return the seconds for the table of `n` traces, without the engine's time."""
     with TemporaryDirectory() as folder:
         traces, out = Path(folder, "traces.parquet"), Path(folder, "margins.parquet")
         pl.DataFrame(
@@ -116,25 +114,25 @@ def writing(n: int) -> float:
                 "reasoning_tokens": [TRACE_TOKENS - 100] * n,
             }
         ).write_parquet(traces)
-        parts = tables(traces, Scripted(), 32, models.tokenizer(settings()[1]))
-        return seconds(lambda: asyncio.run(write_margins(out, parts, {})))
+        parts = tables(traces, Scripted(), 32, tokenizer())
+        return seconds(lambda: asyncio.run(write_margins(out, parts, dict)))
 
 
 def mining_tokens(n: int) -> float:
-    """Seconds for the effects of all candidates over `n` tokens."""
+    """Return the seconds for the effects of all candidates over `n` tokens."""
     return mined(n, len(candidates()))
 
 
 def mining_candidates(n: int) -> float:
-    """Seconds for the effects of `n` candidates over a million tokens."""
+    """Return the seconds for the effects of `n` candidates over a million tokens."""
     return mined(mining.MILLION, n)
 
 
 def mined(n_tokens: int, n_candidates: int) -> float:
-    """Seconds for the effects of some candidates over synthetic margins."""
+    """Return the seconds for the effects of some candidates over synthetic margins."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "margins.parquet")
-        # In a process of its own: its memory is not the miner's.
+        # In another process: its memory does not count as the miner's.
         alone(mining.make, path, n_tokens)
         cues = Cues(min_segments=20, min_delta=0.0, bootstrap=mining.RESAMPLES)
         words = candidates()[:n_candidates]
@@ -144,26 +142,26 @@ def mined(n_tokens: int, n_candidates: int) -> float:
 
 
 def replaying(n: int) -> float:
-    """Seconds to replay a trace of `n` tokens."""
-    tokenizer = models.tokenizer(settings()[1])
+    """Return the seconds to replay a trace of `n` tokens."""
+    bundled_tokenizer = tokenizer()
     words = np.random.default_rng(0).choice([*mining.FILLER.split(), "Thus", "So", ".\n\n"], size=n)
-    ids = tokenizer.encode(" ".join(words), add_special_tokens=False).ids[:n]
-    rules = setting(tokenizer, cue_set("qwen3"), min_tokens=5)
-    return seconds(lambda: replay(ids, tokenizer, rules))
+    ids = bundled_tokenizer.encode(" ".join(words), add_special_tokens=False).ids[:n]
+    rules = setting(bundled_tokenizer, cue_set("qwen3"), min_tokens=5)
+    return seconds(lambda: replay(ids, bundled_tokenizer, rules))
 
 
 def planning(n: int) -> float:
-    """Seconds of `snakemake -n` for the paper's pairs, in `n` shards."""
+    """Return the seconds of `snakemake -n` for the paper's pairs, in `n` shards."""
     with TemporaryDirectory() as name:
         folder = dag.checkout(Path(name))
-        infer = settings()[0].infer.model_copy(update={"shards": n})
+        infer = project().infer.model_copy(update={"shards": n})
         dag.change(folder, run=dag.PAPER, infer=infer.model_dump())
         return seconds(lambda: dag.run(folder, *dag.PLAN))
 
 
 @dataclass(frozen=True)
 class Doubling:
-    """`work` on `n` of something and on twice as many; `memory`: what its memory should do."""
+    """`work` on an input of size `n`, then of twice the size; `memory`: goal for its memory."""
 
     what: str
     work: Callable[[int], float]
@@ -184,12 +182,12 @@ DOUBLINGS = (
 
 
 def measured(work: Callable[[int], float], n: int) -> tuple[float, float]:
-    """Seconds and peak memory in GB, in a process of its own."""
+    """Return the seconds and peak memory in GB of a process that only does this work."""
     return work(n), peak_memory()
 
 
-def rows(doubling: Doubling) -> list[Figure]:
-    """What doubling does to time, and to memory."""
+def measurements(doubling: Doubling) -> list[Measurement]:
+    """Measure what doubling does to time, and to memory."""
     memory: dict[int, list[float]] = {doubling.n: [], 2 * doubling.n: []}
 
     def timed(n: int) -> float:
@@ -199,20 +197,20 @@ def rows(doubling: Doubling) -> list[Figure]:
 
     found = in_turns({str(n): partial(timed, n) for n in memory}, REPEATS)
     what = f"{doubling.what}, {doubling.n:,} to {2 * doubling.n:,}"
-    figures = [Figure(what, TIMES, ratios(*reversed(found.values())), f"≤ 2 {TIMES}")]
-    if doubling.memory:
-        peaks = ratios(*reversed(memory.values()))
-        figures.append(
-            Figure("its memory, the process's own included", TIMES, peaks, doubling.memory)
-        )
-    return figures
+    times = ratios(*reversed(found.values()))
+    peaks = ratios(*reversed(memory.values()))
+    rows = [
+        Measurement(what, TIMES, times, f"≤ 2 {TIMES}"),
+        Measurement("its memory, the process's own included", TIMES, peaks, doubling.memory),
+    ]
+    return rows if doubling.memory else rows[:1]
 
 
 def main() -> None:
-    """Measure, and write the figures."""
+    """Measure, and write the results."""
     args = arguments(__doc__)
     origin = machine()
-    write(args.out, "Doubling", list(chain.from_iterable(map(rows, DOUBLINGS))), origin)
+    write(args.out, "Doubling", list(chain.from_iterable(map(measurements, DOUBLINGS))), origin)
 
 
 if __name__ == "__main__":

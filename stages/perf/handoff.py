@@ -1,8 +1,8 @@
-"""What a hand-off costs outside the model: token ids against text, at several lengths of context.
+"""The cost of a hand-off outside the model: token ids against text, at several context lengths.
 
 Two engines of the bundled pair continue each other's text by a few tokens at a time. The model's
-share is what the engines themselves report as prefill and decoding; the rest of the time that a
-request takes is the hand-off's.
+share of the time is what the engines report as prefill and decoding; the rest of a request's time
+is the cost of the hand-off.
 """
 
 import json
@@ -20,22 +20,22 @@ from tokenizers import Tokenizer
 
 from stages.analysis import cue_sets
 from stages.config.params import load
-from stages.config.schema import Handoff, Model, Pair, Params
+from stages.config.schema import Model, Pair, Params
 from stages.engine import models, server
 from stages.engine.client import Client
 from stages.engine.server import Engine
 from stages.engine.spec import specs
-from stages.generation import answering
-from stages.methods.base import THINK_END, Completion, Request
-from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, seconds, write
-from stages.problems.prompts import problem_set
+from stages.generation import asking
+from stages.methods.base import THINK_END, Completion, Handoff, Request
+from stages.perf import bundled
+from stages.perf.harness import Measurement, arguments, in_turns, machine, ratios, seconds, write
 from stages.runtime import command_line
 
 CONTEXTS = (500, 2000, 8000)
 GOALS = {500: "≥ 1.5 ×", 8000: "≥ 3 ×"}  # noqa: RUF001
-ROOM = 512  # tokens behind the longest context
-HANDOFFS = 20  # a turn
-SEGMENT = 8  # tokens between two of them
+ROOM = 512  # tokens after the longest context
+HANDOFFS = 20  # per turn
+SEGMENT = 8  # tokens between two hand-offs
 REPEATS = 5
 ROLES = ("large", "small")
 QUEUE, PREFILL, DECODE = (
@@ -62,20 +62,20 @@ class Cost:
 
 
 class Relaying:
-    """Hand-offs between two engines, behind the beginnings of one long text."""
+    """Hand-offs between two engines, after the beginning of one long text."""
 
     def __init__(self, engines: Mapping[str, Engine], params: Params, pair: Pair) -> None:
         self.engines, self.params, self.pair = engines, params, pair
-        self.tokenizer: Tokenizer = models.tokenizer(pair)
-        self.ids = long_text(params, pair)
+        self.tokenizer: Tokenizer = models.tokenizer(pair.engines["large"])
+        self.ids = long_text(params)
         self.cues = (*cue_sets.cue_set("qwen3").cues, THINK_END)
         self.seeds = count()
 
     async def turn(self, handoff: Handoff, context: int) -> Cost:
-        """Some hand-offs behind the first `context` tokens, which the engines know by then."""
+        """Measure hand-offs after the first `context` tokens, which are in the engines' caches."""
         ids = self.ids[:context]
         wall_s = client_s = 0.0
-        async with answering.connected(self.engines, self.pair, self.params) as clients:
+        async with asking.connected(self.engines, self.pair.sampling, self.params.infer) as clients:
             for role in ROLES:
                 await self._ask(handoff, clients, Request(role, ids, 1))
             before = await model_s(clients)
@@ -85,7 +85,7 @@ class Relaying:
                 completion = await self._ask(handoff, clients, request)
                 wall_s += time.perf_counter() - begun
                 client_s += time.process_time() - used
-                if handoff == "text":  # the released client holds it, and decodes nothing
+                if handoff == "text":  # the released client has the text, and decodes nothing
                     spent = seconds(partial(self.tokenizer.decode, ids))
                     wall_s, client_s = wall_s - spent, client_s - spent
                 ids = ids + completion.token_ids
@@ -105,22 +105,21 @@ class Relaying:
 
 
 async def model_s(clients: Mapping[str, Client]) -> dict[str, float]:
-    """Seconds that the engines together report of their requests so far."""
+    """Return the seconds that all engines together report of their requests so far."""
     names = (QUEUE, PREFILL, DECODE)
     reports = [await client.metrics(*names) for client in clients.values()]
     return {name: sum(report[name] for report in reports) for name in names}
 
 
-def long_text(params: Params, pair: Pair) -> list[int]:
-    """Tokens of problems one after another, more than the longest context."""
-    name = pair.calibration_set
-    problems, _ = problem_set(name, pair.calibration[name], params, pair)
+def long_text(params: Params) -> list[int]:
+    """Return the tokens of problems one after another, more than the longest context."""
+    problems = bundled.problems(params, params.pair(bundled.PAIR).calibration_set)
     ids: list[int] = problems["prompt_ids"].explode().to_list()
     return ids * (1 + max(CONTEXTS) // len(ids))
 
 
 def longer(pair: Pair, folder: Path) -> Pair:
-    """The pair with room for the longest context; what it writes there does not matter."""
+    """Return the pair with room for the longest context; what it writes does not matter."""
     length = max(CONTEXTS) + ROOM
     engines = {}
     for role in ROLES:
@@ -133,7 +132,7 @@ def longer(pair: Pair, folder: Path) -> Pair:
 
 
 def measure(params: Params, pair: Pair, logs: Path) -> dict[tuple[Handoff, int], list[Cost]]:
-    """{(what is handed over, context): its cost in every round}."""
+    """Return {(what is handed over, context): its cost in every round}."""
     wanted = specs(pair, params.engines, ROLES, concurrency=1)
     with server.running(wanted, params.engines, logs) as engines:
         relaying = Relaying(engines, params, pair)
@@ -145,8 +144,8 @@ def measure(params: Params, pair: Pair, logs: Path) -> dict[tuple[Handoff, int],
         return in_turns(sides, REPEATS, warm_up=True)
 
 
-def figures(costs: Mapping[tuple[Handoff, int], list[Cost]]) -> list[Figure]:
-    """All rows of the table."""
+def measurements(costs: Mapping[tuple[Handoff, int], list[Cost]]) -> list[Measurement]:
+    """Return all rows of the table."""
 
     def values(way: Handoff, context: int, part: str = "outside") -> list[float]:
         return [getattr(cost, part) for cost in costs[way, context]]
@@ -155,30 +154,32 @@ def figures(costs: Mapping[tuple[Handoff, int], list[Cost]]) -> list[Figure]:
     for n in CONTEXTS:
         ratio = ratios(values("text", n), values("tokens", n))
         rows += [
-            Figure(f"{said}, {n:,} tokens of context", "ms", values(way, n))
+            Measurement(f"{said}, {n:,} tokens of context", "ms", values(way, n))
             for way, said in WAYS.items()
         ]
-        rows.append(Figure("text against token ids", "×", ratio, GOALS.get(n, "")))  # noqa: RUF001
+        rows.append(Measurement("text against token ids", "×", ratio, GOALS.get(n, "")))  # noqa: RUF001
         rows += [
-            Figure(f"{said}, {n:,} tokens: {what}", "ms", values(way, n, part), detail=n < 8000)
+            Measurement(
+                f"{said}, {n:,} tokens: {what}", "ms", values(way, n, part), detail=n < 8000
+            )
             for way, said in WAYS.items()
             for part, what in PARTS.items()
         ]
     first, last = min(CONTEXTS), max(CONTEXTS)
     pairs = zip(values("tokens", last), values("tokens", first), strict=True)
     growth = [1000 * (long - short) / (last - first) for long, short in pairs]
-    return [*rows, Figure("token ids, per 1,000 tokens more", "ms", growth, "≤ 1 ms")]
+    return [*rows, Measurement("token ids, per 1,000 tokens more", "ms", growth, "≤ 1 ms")]
 
 
 def main() -> None:
-    """Measure, and write the figures."""
+    """Measure, and write the results."""
     args = arguments(__doc__)
     origin = machine()
     params = load(Path("params.yaml"))
     with TemporaryDirectory() as folder:
-        pair = longer(params.pair("demo"), Path(folder))
+        pair = longer(params.pair(bundled.PAIR), Path(folder))
         costs = measure(params, pair, command_line.engine_logs(args.log))
-    write(args.out, "Hand-off, outside the model", figures(costs), origin)
+    write(args.out, "Hand-off, outside the model", measurements(costs), origin)
 
 
 if __name__ == "__main__":

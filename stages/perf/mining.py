@@ -7,10 +7,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from stages.analysis.cue_effects import candidates, effects, read_corpus
+from stages.analysis.cue_effects import effects, read_corpus
+from stages.analysis.cue_sets import candidates
 from stages.config.schema import Cues
 from stages.perf.harness import (
-    Figure,
+    Measurement,
     alone,
     arguments,
     in_turns,
@@ -33,7 +34,7 @@ FILLER = "the of x is = 1 2 + and we have √ ² know some Ж so that nother bec
 
 
 def synthetic(n_tokens: int) -> pl.DataFrame:
-    """A table like margins.parquet: a cue every 50 tokens, a sentence every 20."""
+    """Return a table like margins.parquet: a cue every 50 tokens, a sentence every 20."""
     random = np.random.default_rng(0)
     words = [f" {word}" for word in FILLER.split()]
     cues = [prefix + cue for cue in candidates() for prefix in ("", " ")]
@@ -61,7 +62,7 @@ def make(path: Path, n_tokens: int) -> None:
 
 
 def mine(path: Path, resamples: int) -> tuple[float, float]:
-    """(seconds, peak memory in GB) of all candidates' effects, reading the file included."""
+    """Return (seconds, peak memory in GB) of all candidates' effects, with reading the file."""
     cues = Cues(min_segments=20, min_delta=0.0, bootstrap=resamples)
 
     def work() -> None:
@@ -71,15 +72,15 @@ def mine(path: Path, resamples: int) -> tuple[float, float]:
 
 
 def loop(path: Path) -> float:
-    """Seconds that the reference would take for all candidates, without intervals."""
+    """Return the seconds that the reference would take for all candidates, without intervals."""
     some = candidates()[::EVERY]
     table = pl.read_parquet(path)
     took = seconds(lambda: reference(table, some, "boundary", include_prompt=False))
     return took * len(candidates()) / len(some)
 
 
-def figures(folder: Path) -> list[Figure]:
-    """All rows of the table."""
+def measurements(folder: Path) -> list[Measurement]:
+    """Return all rows of the table."""
     paths = {n: folder / f"{n}.parquet" for n in SIZES}
     for n, path in paths.items():
         alone(make, path, n)
@@ -97,12 +98,12 @@ def figures(folder: Path) -> list[Figure]:
     tenth, one, ten = (found[str(n)] for n in SIZES)
     n = len(candidates())
     return [
-        Figure(f"effects of {n} candidates, 10 million tokens", "s", ten, "< 10 s"),
-        Figure("the same without intervals", "s", found["without"]),
-        Figure("its peak memory", "GB", memory, "< 2 GB"),
-        Figure("10 million tokens against 1 million", "×", ratios(ten, one), "10 ×"),  # noqa: RUF001
-        Figure("1 million tokens against 0.1 million", "×", ratios(one, tenth), "10 ×"),  # noqa: RUF001
-        Figure(
+        Measurement(f"effects of {n} candidates, 10 million tokens", "s", ten, "< 10 s"),
+        Measurement("the same without intervals", "s", found["without"]),
+        Measurement("its peak memory", "GB", memory, "< 2 GB"),
+        Measurement("10 million tokens against 1 million", "×", ratios(ten, one), "10 ×"),  # noqa: RUF001
+        Measurement("1 million tokens against 0.1 million", "×", ratios(one, tenth), "10 ×"),  # noqa: RUF001
+        Measurement(
             f"a per-token loop (of every {EVERY}th candidate, scaled up), 1 million tokens",
             "×",  # noqa: RUF001
             ratios(found["loop"], one),
@@ -112,11 +113,11 @@ def figures(folder: Path) -> list[Figure]:
 
 
 def main() -> None:
-    """Measure, and write the figures."""
+    """Measure, and write the results."""
     args = arguments(__doc__)
     origin = machine()
     with TemporaryDirectory() as folder:
-        write(args.out, "Mining", figures(Path(folder)), origin)
+        write(args.out, "Mining", measurements(Path(folder)), origin)
 
 
 if __name__ == "__main__":

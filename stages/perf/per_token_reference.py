@@ -1,4 +1,4 @@
-"""Cue effects token by token, as they are defined: what stages.cues must agree with, exactly."""
+"""Cue effects token by token, as they are defined; those of the stage `cues` must be equal."""
 
 import numpy as np
 import polars as pl
@@ -10,12 +10,12 @@ from stages.tracking.files import Row
 def reference(
     margins: pl.DataFrame, candidates: list[str], matching: CueMatching, include_prompt: bool
 ) -> list[Row]:
-    """The rows of cues.csv without intervals and selection, in the candidates' order."""
+    """Return the rows of cues.csv without intervals and selection, in the candidates' order."""
     return [row(margins, cue, matching, include_prompt) for cue in candidates]
 
 
 def row(margins: pl.DataFrame, cue: str, matching: CueMatching, include_prompt: bool) -> Row:
-    """One candidate's row."""
+    """Return one candidate's row."""
     inside: list[float] = []
     others: list[float] = []
     n_segments = n_traces = 0
@@ -43,7 +43,7 @@ def row(margins: pl.DataFrame, cue: str, matching: CueMatching, include_prompt: 
 def summary(
     cue: str, n_segments: int, n_traces: int, inside: list[float], others: list[float]
 ) -> Row:
-    """Means and spread; NumPy's, whose sums round in an order of their own."""
+    """Return counts, means and spread, by NumPy: its sums round in another order than Python's."""
     mean = float(np.mean(inside)) if inside else None
     other_mean = float(np.mean(others)) if others else None
     sd = float(np.std(inside, ddof=1)) if len(inside) > 1 else None

@@ -15,30 +15,35 @@ HEAD = "| | | median | range | goal |\n|-|-|-:|-:|-:|\n"
 
 
 def table(results: Sequence[Row]) -> str:
-    """Markdown: a line per figure but the details, a title in the first, the machine below."""
+    """Return Markdown: a line per measurement without the details, and the machine below."""
     lines = [
-        f"| {'' if i else result['title']} | {line(figure)} |\n"
+        f"| {'' if i else result['title']} | {line(measurement)} |\n"
         for result in results
-        for i, figure in enumerate(one for one in result["figures"] if not one.get("detail"))
+        for i, measurement in enumerate(shown(result))
     ]
     return HEAD + "".join(lines) + "\n" + machines(results) + "\n"
 
 
-def line(figure: Row) -> str:
-    """A figure's cells: what, median with unit, range, goal."""
-    ends = [number(end(figure["values"])) for end in (min, max)]
-    spread = " to ".join(ends) if len(figure["values"]) > 1 else ""
-    middle = f"{number(figure['median'])} {figure['unit']}"
-    return f"{figure['what']} | {middle} | {spread} | {figure['goal']}"
+def shown(result: Row) -> list[Row]:
+    """Return the measurements of a performance test that are in the table."""
+    return [one for one in result["measurements"] if not one.get("detail")]
+
+
+def line(measurement: Row) -> str:
+    """Return a measurement's cells: what, median with unit, range, goal."""
+    ends = [number(end(measurement["values"])) for end in (min, max)]
+    spread = " to ".join(ends) if len(measurement["values"]) > 1 else ""
+    middle = f"{number(measurement['median'])} {measurement['unit']}"
+    return f"{measurement['what']} | {middle} | {spread} | {measurement['goal']}"
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Return three significant digits, without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def machines(results: Sequence[Row]) -> str:
-    """Where it was measured, in a sentence; each machine once."""
+    """Return where it was measured, in a sentence; each machine once."""
     said = [
         f"{where['hardware']['cpu']}, {where['hardware']['cores']} cores, {where['memory_gb']} GB, "
         f"{where['started'][:10]}"
@@ -48,7 +53,7 @@ def machines(results: Sequence[Row]) -> str:
 
 
 def put_between_marks(page: Path, text: str) -> None:
-    """Replace what stands between the marks of `page`."""
+    """Replace the text between the marks of `page`; UserError without marks."""
     found, n = BETWEEN_MARKS.subn(lambda _: text, page.read_text())
     if n != 1:
         raise UserError(f"{page}: no place for the table; add <!-- bench --> and <!-- /bench -->")

@@ -1,6 +1,6 @@
-"""Many answers at once: what the relay writes per second against the number in flight.
+"""Many answers at once: tokens per second of the relay by the number of answers in flight.
 
-How busy an engine is: the share of the time that its process computes, which has one thread.
+How busy an engine is: the share of the time in which its process, of one thread, computes.
 """
 
 import time
@@ -12,32 +12,34 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import polars as pl
 import psutil
 
 from stages.analysis import cue_sets
 from stages.config.params import load
 from stages.config.schema import Params
-from stages.engine import server
+from stages.config.selection import with_defaults
+from stages.engine import models, server
 from stages.engine.server import Engine
 from stages.engine.spec import specs
-from stages.generation import answering
-from stages.generation.answering import Answering
-from stages.perf.harness import Figure, arguments, in_turns, machine, ratios, write
-from stages.problems.prompts import problem_set
+from stages.generation import asking
+from stages.generation.answering import Answering, tasks
+from stages.generation.store import Store
+from stages.perf import bundled
+from stages.perf.bundled import PAIR
+from stages.perf.harness import Measurement, arguments, in_turns, machine, ratios, write
 from stages.runtime import command_line
-from stages.tracking.files import Row, Shard
+from stages.tracking.files import Row
 
 IN_FLIGHT = (1, 4, 16, 64)
 N_PROBLEMS = 4
 REPEATS = 2
-PAIR, METHOD = "demo", "relaygen"
+METHOD = "relaygen"
 GOAL = "≥ 5 ×"  # noqa: RUF001
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came of some answers at once; `busy`: percent, of each engine."""
+    """Some answers in flight at once: their rows, and how busy each engine was, in percent."""
 
     seconds: float
     rows: list[Row]
@@ -45,48 +47,51 @@ class Load:
 
     @property
     def tokens_per_s(self) -> float:
-        """Of all answers together."""
+        """Return the tokens per second of all answers together."""
         return sum(len(row["token_ids"]) for row in self.rows) / self.seconds
 
     @property
     def answers_per_minute(self) -> float:
-        """Finished ones."""
+        """Return the answers finished per minute."""
         return 60 * len(self.rows) / self.seconds
 
     @property
     def unfairness(self) -> float:
-        """Seconds per token of the answer that waited most, against those of the median one."""
+        """Return the seconds per token of the slowest answer against those of the median one."""
         each: list[float] = [row["wall_s"] / len(row["token_ids"]) for row in self.rows]
         return max(each) / median(each)
 
 
 class Asking:
-    """The relay's answers to a few problems, each load with seeds of its own."""
+    """The relay's answers to a few problems, with other seeds in each load."""
 
     def __init__(self, params: Params, engines: Mapping[str, Engine], folder: Path) -> None:
         self.params, self.engines, self.folder = params, engines, folder
         self.pair = params.pair(PAIR)
-        name = self.pair.speed_benchmark
-        benchmark = self.pair.benchmarks[name].model_copy(update={"n_problems": N_PROBLEMS})
-        self.problems: pl.DataFrame = problem_set(name, benchmark, params, self.pair)[0]
+        self.tokenizer = models.tokenizer(self.pair.engines["large"])
+        self.problems = bundled.problems(params, self.pair.speed_benchmark, N_PROBLEMS)
         self.seeds = count()
 
     def load(self, in_flight: int) -> Load:
-        """Every problem equally often, twice as many answers as are in flight, or so."""
+        """Ask every problem equally often, about twice as many answers as are in flight."""
         seed = next(self.seeds)
+        method, cues = with_defaults(self.params, PAIR, METHOD), cue_sets.cue_set("qwen3").cues
+        answering = Answering(seed, self.pair.budget, method, cues, self.tokenizer)
         infer = self.params.infer.model_copy(update={"concurrency": in_flight})
-        params = self.params.model_copy(update={"infer": infer, "seed": seed})
-        cues = cue_sets.cue_set("qwen3").cues
-        asking = Answering(params, self.pair, params.method(METHOD), cues, self.engines)
-        todo = answering.tasks(self.problems, -(-2 * in_flight // N_PROBLEMS))
-        begun, used = time.perf_counter(), cpu_s(self.engines)
-        rows = asking.collect(todo, Shard(self.folder / f"{seed}.jsonl"), f"{in_flight} in flight")
-        took, after = time.perf_counter() - begun, cpu_s(self.engines)
+        todo = tasks(self.problems, -(-2 * in_flight // N_PROBLEMS))
+        with Store(self.folder / str(seed)) as store:
+            begun, used = time.perf_counter(), cpu_s(self.engines)
+            asking.collect(
+                answering, todo, store, self.engines, self.pair.sampling, infer,
+                f"{in_flight} in flight",
+            )  # fmt: skip
+            took, after = time.perf_counter() - begun, cpu_s(self.engines)
+            rows = [store.row(task.key) for task in todo]
         return Load(took, rows, {role: 100 * (after[role] - used[role]) / took for role in used})
 
 
 def cpu_s(engines: Mapping[str, Engine]) -> dict[str, float]:
-    """CPU seconds so far of the process that runs each engine's model, without its front end."""
+    """Return the CPU seconds so far of each engine's model process, without its front end."""
     return {
         role: sum(
             sum(child.cpu_times()[:2])
@@ -96,26 +101,28 @@ def cpu_s(engines: Mapping[str, Engine]) -> dict[str, float]:
     }
 
 
-def figures(loads: Mapping[int, list[Load]], default: int) -> list[Figure]:
-    """All rows of the table."""
+def measurements(loads: Mapping[int, list[Load]], default: int) -> list[Measurement]:
+    """Return all rows of the table; `default`: the number in flight of params.yaml."""
     rows = []
     for n, some in loads.items():
-        rows.append(Figure(f"{n} in flight", "tokens/s", [load.tokens_per_s for load in some]))
+        rows.append(Measurement(f"{n} in flight", "tokens/s", [load.tokens_per_s for load in some]))
         for role in some[0].busy:
             busy = [load.busy[role] for load in some]
-            rows.append(Figure(f"{n} in flight: {role} model busy", "%", busy, detail=n != default))
+            rows.append(
+                Measurement(f"{n} in flight: {role} model busy", "%", busy, detail=n != default)
+            )
     per_minute, one = ([load.answers_per_minute for load in loads[n]] for n in (default, 1))
     unfairness = [load.unfairness for load in loads[default]]
     return [
         *rows,
-        Figure(f"{default} in flight", "answers a minute", per_minute),
-        Figure("against one at a time", "×", ratios(per_minute, one), GOAL),  # noqa: RUF001
-        Figure("seconds per token, slowest answer against the median", "×", unfairness),  # noqa: RUF001
+        Measurement(f"{default} in flight", "answers a minute", per_minute),
+        Measurement("against one at a time", "×", ratios(per_minute, one), GOAL),  # noqa: RUF001
+        Measurement("seconds per token, slowest answer against the median", "×", unfairness),  # noqa: RUF001
     ]
 
 
 def main() -> None:
-    """Measure, and write the figures."""
+    """Measure, and write the results."""
     args = arguments(__doc__)
     origin = machine()
     params = load(Path("params.yaml"))
@@ -129,7 +136,7 @@ def main() -> None:
     ):
         asking = Asking(params, engines, Path(folder))
         loads = in_turns({n: partial(asking.load, n) for n in levels}, REPEATS)
-    write(args.out, "Answers at once", figures(loads, default), origin)
+    write(args.out, "Answers at once", measurements(loads, default), origin)
 
 
 if __name__ == "__main__":

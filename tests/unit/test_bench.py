@@ -1,4 +1,4 @@
-"""The benchmarks' harness and table; what they measure is nobody's assertion."""
+"""The harness and table of the performance tests; what they measure is not tested."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from stages.perf import handoff, throughput
-from stages.perf.harness import Figure, in_turns, machine, peak_memory, ratios, write
+from stages.perf.harness import Measurement, in_turns, machine, peak_memory, ratios, write
 from stages.perf.table import put_between_marks, table
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
@@ -46,16 +46,16 @@ def test_peak_memory_counts_what_was_freed_since() -> None:
 
 def test_results_hold_every_value_their_median_and_the_machine(tmp_path: Path) -> None:
     path = tmp_path / "bench" / "x.json"
-    write(path, "X", [Figure("time", "s", [1.0, 5.0, 2.0])], machine())
+    write(path, "X", [Measurement("time", "s", [1.0, 5.0, 2.0])], machine())
     written = json.loads(path.read_text())
-    assert written["figures"][0]["values"] == [1.0, 5.0, 2.0]
-    assert written["figures"][0]["median"] == 2.0
+    assert written["measurements"][0]["values"] == [1.0, 5.0, 2.0]
+    assert written["measurements"][0]["median"] == 2.0
     assert {"hardware", "versions", "load", "memory_gb"} <= written["machine"].keys()
 
 
 RESULT: Row = {
     "title": "Mining",
-    "figures": [
+    "measurements": [
         {"what": "time", "unit": "s", "values": [1.0, 2.0], "median": 1.5, "goal": "< 10"},
         {"what": "rate", "unit": "tok/s", "values": [1e6], "median": 1e6, "goal": ""},
     ],
@@ -67,7 +67,7 @@ RESULT: Row = {
 }
 
 
-def test_the_table_has_a_line_per_figure_and_names_the_machine_once() -> None:
+def test_the_table_has_a_line_per_measurement_and_names_the_machine_once() -> None:
     lines = table([RESULT, RESULT]).splitlines()
     assert lines[2] == "| Mining | time | 1.5 s | 1 to 2 | < 10 |"
     assert lines[3] == "|  | rate | 1,000,000 tok/s |  |  |"
@@ -75,8 +75,10 @@ def test_the_table_has_a_line_per_figure_and_names_the_machine_once() -> None:
 
 
 def test_details_are_left_to_the_json_file() -> None:
-    detail = {**RESULT["figures"][0], "what": "small print", "detail": True}
-    assert "small print" not in table([{**RESULT, "figures": [*RESULT["figures"], detail]}])
+    detail = {**RESULT["measurements"][0], "what": "small print", "detail": True}
+    assert "small print" not in table(
+        [{**RESULT, "measurements": [*RESULT["measurements"], detail]}]
+    )
 
 
 def test_a_hand_offs_ratio_and_growth_are_those_of_each_round() -> None:
@@ -89,9 +91,9 @@ def test_a_hand_offs_ratio_and_growth_are_those_of_each_round() -> None:
         for way, base in bases.items()
         for context in handoff.CONTEXTS
     }
-    rows = {row.what: row.values for row in handoff.figures(costs)[:3]}
+    rows = {row.what: row.values for row in handoff.measurements(costs)[:3]}
     assert rows["text against token ids"] == [2.0, 2.0]
-    assert handoff.figures(costs)[-1].values == pytest.approx([1.0, 2.0])
+    assert handoff.measurements(costs)[-1].values == pytest.approx([1.0, 2.0])
 
 
 def test_an_answer_that_waits_is_told_from_a_long_one() -> None:
