@@ -19,22 +19,17 @@ from stages.analysis.replay import (
     in_words,
     predicted_speedup,
     read_speeds,
-    read_tokenizer,
 )
 from stages.methods.base import THINK_END, Answer, Segment
 from stages.methods.matching import CueMatching, CueSet
 from stages.methods.offline import setting
 from stages.runtime.errors import UserError
+from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 
-TOKENIZER = read_tokenizer(Path("demo_pair/large"))
 RULES = setting(TOKENIZER, CueSet(("Thus", "Now,", "now", "So ")), min_tokens=5)
 TRACE = f"<think>\nWe add 3 and 4. Thus it is 7. Then we stop.{THINK_END}\n\n7<|im_end|>"
-
-
-def encode(text: str) -> list[int]:
-    return list(TOKENIZER.encode(text, add_special_tokens=False).ids)
 
 
 def answer(large: int, small: int) -> Answer:
