@@ -73,7 +73,9 @@ def test_an_unknown_set_of_the_bundled_task_lists_the_known_ones() -> None:
 
 def in_docs(language: str) -> list[str]:
     """The code blocks in a language of the page on own benchmarks."""
-    return re.findall(rf"```{language}\n(.*?)```", Path("docs/benchmarks.md").read_text(), re.DOTALL)
+    return re.findall(
+        rf"```{language}\n(.*?)```", Path("docs/benchmarks.md").read_text(), re.DOTALL
+    )
 
 
 def test_the_documented_benchmarks_are_valid() -> None:
