@@ -30,3 +30,12 @@ rule all:
     input:
         "results/report.html",
         expand("results/{pair}/replay.json", pair=PARAMS.run),
+        # Those, too, that a pair goes without: their folder says why.
+        expand(
+            [
+                "results/{pair}/cue_sets/{method}.yaml",
+                "results/{pair}/generations/{method}",
+            ],
+            pair=PARAMS.run,
+            method=PARAMS.all_methods,
+        ),

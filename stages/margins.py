@@ -5,33 +5,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from stages.engine import models
-from stages.engine.client import Client
-from stages.engine.server import Engine
 from stages.engine.spec import specs
 from stages.generation import asking, margins
 from stages.generation.store import Store
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.files import check_file
-from stages.tracking.recipes import Job
-
-
-async def write(job: Job, traces: Path, out: Path, store: Store, engine: Engine | None) -> None:
-    """Write margins.parquet, reading by `engine` those that the store lacks."""
-    tokenizer = models.tokenizer(job.settings.tokenizer)
-    # Twice as many as the engine takes at once: it never waits for the next.
-    at_once = 2 * job.infer.concurrency
-
-    def origin() -> dict[str, object]:
-        return provenance.of_answers(job, margins.sessions(traces, store), traces)
-
-    if engine is None:
-        known = margins.Kept(store, None)
-        await margins.write(out, margins.tables(traces, known, at_once, tokenizer), origin)
-        return
-    async with Client(engine, None, job.infer) as client:
-        reader = margins.Kept(store, client)
-        await margins.write(out, margins.tables(traces, reader, at_once, tokenizer), origin)
+from stages.tracking.files import Row, check_file
 
 
 def main() -> None:
@@ -49,11 +28,18 @@ def main() -> None:
     )
     store = Store.under("margins", recipes.margins_recipe(job.settings))
     logs = command_line.engine_logs(args.log)
+
+    def origin() -> Row:
+        return provenance.of_answers(job, margins.sessions(args.traces, store), args.traces)
+
     with store, ExitStack() as stack:
         engine = None
         if margins.missing(args.traces, store):
             engine = stack.enter_context(asking.running(job, wanted, store, logs))["small"]
-        asyncio.run(write(job, args.traces, args.out, store, engine))
+        tokenizer = models.tokenizer(job.settings.tokenizer)
+        asyncio.run(
+            margins.measure(args.traces, args.out, store, engine, job.infer, tokenizer, origin)
+        )
 
 
 if __name__ == "__main__":

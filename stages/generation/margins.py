@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,9 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from stages.analysis.trace_files import BATCH_ROWS, BUFFER_BYTES
-from stages.engine.client import RequestFailedError
+from stages.config.schema import Infer
+from stages.engine.client import Client, RequestFailedError
+from stages.engine.server import Engine
 from stages.generation.store import Key, Store
 from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
@@ -167,6 +170,27 @@ class Kept:
             self.store.append(at, {"margins": await self.reader.margins(token_ids)})
         known: Margins = self.store.row(at)["margins"]
         return known
+
+
+async def measure(
+    traces: Path,
+    out: Path,
+    store: Store,
+    engine: Engine | None,
+    infer: Infer,
+    tokenizer: Tokenizer,
+    origin: Callable[[], Row],
+) -> None:
+    """Write the margins of `traces` to `out`; `engine` reads the traces that the store lacks.
+
+    `engine`: None where it lacks none. `origin`: as `write` takes it.
+    """
+    # Twice as many as the engine takes at once: it never waits for the next.
+    at_once = 2 * infer.concurrency
+    async with AsyncExitStack() as stack:
+        client = Client(engine, None, infer) if engine else None
+        reader = await stack.enter_async_context(client) if client else None
+        await write(out, tables(traces, Kept(store, reader), at_once, tokenizer), origin)
 
 
 def missing(traces: Path, store: Store) -> bool:

@@ -12,15 +12,14 @@ from stages.tracking.status import Result
 
 # Rules whose outputs are one stage's in dvc.yaml.
 TOGETHER = {"tokenizer": "prepare", "availability": "prepare", "merge": "infer"}
-OF_METHODS = ("cue_set", "infer")
 
 
 def stage_of(target: Target, params: Params) -> str:
     """Return the name of a target's stage in dvc.yaml."""
     stage = TOGETHER.get(target.stage, target.stage)
-    if stage in OF_METHODS:
+    if stage == "infer":
         variant = "ablation_" if target.name in params.ablation.methods else ""
-        return f"{variant}{stage}@{target.pair}-{target.name}"
+        return f"{variant}infer@{target.pair}-{target.name}"
     return f"{stage}@{target.pair}" if target.pair else stage
 
 

@@ -21,6 +21,20 @@ rule cue_set:
         "python -m stages.cue_set --pair {wildcards.pair} --method {wildcards.method} --recipe {params.recipe} --log {log} {params.mined} --out {output[0]}"
 
 
+# Targets: what dvc.yaml asks for of a pair.
+for pair in PARAMS.run:
+
+    rule:
+        name:
+            f"cue_sets_of_{pair}"
+        input:
+            expand(
+                "results/{pair}/cue_sets/{method}.yaml",
+                pair=pair,
+                method=PARAMS.all_methods,
+            ),
+
+
 rule replay:
     input:
         tokenizer="results/{pair}/problems/tokenizer.json",
