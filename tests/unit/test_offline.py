@@ -25,7 +25,8 @@ def encode(text: str) -> list[int]:
 def cut(text: str) -> list[tuple[str, str, str, str | None]]:
     """(who, stage, text, cue) of each segment."""
     answer = replay(encode(text), TOKENIZER, RULES)
-    result, start = [], 0
+    result: list[tuple[str, str, str, str | None]] = []
+    start = 0
     for segment in answer.segments:
         ids = answer.token_ids[start : start + segment.n_tokens]
         piece = TOKENIZER.decode(ids, skip_special_tokens=False)

@@ -120,21 +120,19 @@ def test_cue_sets_have_their_own_matching(tmp_path: Path) -> None:
     assert cue_set(str(csv)) == CueSet(("So ",), "boundary")
 
 
-def test_a_cue_file_is_a_list_or_a_recipe(tmp_path: Path) -> None:
+def test_a_cue_file_is_a_list_or_a_methods_cue_set(tmp_path: Path) -> None:
     file = tmp_path / "cues.yaml"
     file.write_text('["Thus", "So "]')
     assert cue_set(str(file)) == CueSet(("Thus", "So "), "boundary")
-    recipe = {"cues": ["Thus"], "pair": {"cue_matching": "boundary"}}
-    for own, matching in ((None, "boundary"), ("substring", "substring")):
-        file.write_text(yaml.safe_dump({**recipe, "method": {"cue_matching": own}}))
-        assert cue_set(str(file)) == CueSet(("Thus",), matching)
+    file.write_text("cues: [Thus]\nmatching: substring\n")
+    assert cue_set(str(file)) == CueSet(("Thus",), "substring")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("kind: {a", "not valid YAML"),
-        ("cues: [Thus]", "neither a list of cues nor a relay's recipe"),
+        ("cues: [Thus]", "neither a list of cues nor a method's cue set"),
         ("[]", "no cues in it"),
         ("[1]", "no cues in it"),
     ],
