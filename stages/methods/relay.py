@@ -90,7 +90,7 @@ class Relay(base.Machine):
             self._switch(completion, completion.stop, wall_s)
 
     def _switch(self, completion: Completion, stop: str, wall_s: float) -> None:
-        """Hand over to S at a cue, to L at a sentence's end; L goes on if the cue does not count."""
+        """Hand over to S at a cue that counts, and to L at the end of a sentence."""
         if self.mode == "large" and not self._is_cue(completion, stop):
             self._take(completion.token_ids, None, wall_s)
             self.refused_tokens += len(completion.token_ids)
