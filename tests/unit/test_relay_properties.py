@@ -127,13 +127,13 @@ def test_counts_add_up(
     answer, _ = cut(ids, cues, matching, min_tokens)
     counts = Counts()
     counts.add("a problem", answer)
-    figures = counts.figures()
-    assert figures["large_tokens"] + figures["small_tokens"] == len(ids)
-    lengths = [figures["large_segment_tokens"], figures["small_segment_tokens"]]
+    values = counts.values()
+    assert values["large_tokens"] + values["small_tokens"] == len(ids)
+    lengths = [values["large_segment_tokens"], values["small_segment_tokens"]]
     n_segments = [counts.segments["large"], counts.segments["small"]]
-    reasoning = sum(n * length for n, length in zip(n_segments, lengths, strict=True) if n)
-    assert round(reasoning) + figures["answer_tokens"] == len(ids)
-    assert figures["handoffs"] <= len(answer.segments) - 1
+    reasoning = sum(n * (length or 0) for n, length in zip(n_segments, lengths, strict=True))
+    assert round(reasoning) + values["answer_tokens"] == len(ids)
+    assert values["handoffs"] <= len(answer.segments) - 1
 
 
 @given(st.lists(texts, min_size=1), word_sets, matchings, minimums, st.integers(1, 200))
