@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from stages.runtime import owners
 from stages.runtime.errors import UserError
 
 
@@ -53,6 +54,7 @@ def engine_logs(log: Path | None) -> Path:
 def run(main: Callable[[], None]) -> None:
     """Call `main`; a user's mistake ends in one line and exit code 1, SIGTERM as Ctrl-C does."""
     signal.signal(signal.SIGTERM, terminate)
+    owners.obey()
     try:
         main()
     except UserError as error:
