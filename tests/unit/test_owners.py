@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ def owner() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def start(owner: subprocess.Popen[bytes], **more: str) -> subprocess.Popen[bytes]:
-    host = owners.socket.gethostname()
+    host = socket.gethostname()
     named = f"{host} {owners.name(psutil.Process(owner.pid))}"
     job = subprocess.Popen(
         [sys.executable, "-c", JOB], env={**os.environ, owners.VARIABLE: named, **more}
