@@ -31,7 +31,7 @@ def main() -> None:
     files = [args.problems / f"{name}.parquet"]
     problems = read_parquet(files[0])
     rows = []
-    for method in ("relaygen", *settings.variants):
+    for method in ("relaygen", *settings.variant_names):
         path = args.generations / method / f"{name}.parquet"
         files.append(path)
         answers = read_parquet(path)

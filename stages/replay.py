@@ -74,7 +74,7 @@ def main() -> None:
         cues = replace(cues, matching=args.matching)
     tokenizer = read_tokenizer(args.tokenizer)
     job = recipes.begin("replay", args) if args.pair else None
-    min_tokens = job.settings.method.model_dump()["min_tokens"] if job else args.min_tokens
+    min_tokens = job.settings.min_tokens if job else args.min_tokens
     rules = setting(tokenizer, cues, min_tokens)
     values = count(trace_files.read(args.traces, tokenizer), tokenizer, rules).values()
     if given:

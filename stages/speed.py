@@ -26,8 +26,8 @@ def main() -> None:
     job = recipes.begin("speed", args)
     settings = job.settings
     latency = read_parquet(args.latency)
-    check_methods(latency, list(settings.methods), args.latency)
-    rows = [{"pair": args.pair, **speed_row(name, latency, settings)} for name in settings.methods]
+    check_methods(latency, list(settings.roles), args.latency)
+    rows = [{"pair": args.pair, **speed_row(name, latency, settings)} for name in settings.roles]
     write_csv(args.out, pl.DataFrame(rows, infer_schema_length=None))
     write_provenance(provenance.derived(job, [args.latency]), args.out)
 

@@ -14,8 +14,7 @@ import polars as pl
 
 from stages.analysis.bootstrap import Floats, ratio_interval
 from stages.config.settings import Settings
-from stages.methods.base import Method, model_of
-from stages.methods.single import Method as SingleModel
+from stages.methods.base import model_of
 from stages.runtime.errors import UserError
 
 
@@ -57,19 +56,19 @@ def by_run(answers: pl.DataFrame, column: str) -> Floats:
     return np.array(runs[column].to_list(), dtype=np.float64)
 
 
-def per_token(latency: pl.DataFrame, methods: Mapping[str, Method]) -> dict[str, float]:
+def per_token(latency: pl.DataFrame, roles: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Return {engine: seconds per token} of the engines that a method of this run uses alone."""
     costs = {}
-    for name, method in methods.items():
-        if isinstance(method, SingleModel):
+    for name, used in roles.items():
+        if len(used) == 1:
             answers = latency.filter(method=name)
             n_tokens = by_run(answers, "large_tokens") + by_run(answers, "small_tokens")
-            costs[method.engine] = float(by_run(answers, "wall_s").sum() / n_tokens.sum())
+            costs[used[0]] = float(by_run(answers, "wall_s").sum() / n_tokens.sum())
     return costs
 
 
 def bound(
-    answers: pl.DataFrame, large_s: float, roles: tuple[str, ...], costs: dict[str, float]
+    answers: pl.DataFrame, large_s: float, roles: Sequence[str], costs: dict[str, float]
 ) -> Bound:
     """Return the cost of a method's hand-offs, and its speedup if they took no time.
 
@@ -108,7 +107,7 @@ def speed_row(name: str, latency: pl.DataFrame, settings: Settings) -> SpeedRow:
     low, high = ratio_interval(large_s, method_s, settings.bootstrap, settings.seed)
     by_large = by_run(answers, "large_tokens").sum(axis=1)
     by_all = by_large + by_run(answers, "small_tokens").sum(axis=1)
-    costs = per_token(latency, settings.methods)
+    costs = per_token(latency, settings.roles)
     return {
         "method": name,
         "speedup": value,
@@ -121,7 +120,7 @@ def speed_row(name: str, latency: pl.DataFrame, settings: Settings) -> SpeedRow:
         "acceptance_length": acceptance_length(
             int(answers["drafts"].sum()), int(answers["accepted"].sum())
         ),
-        **bound(answers, float(large_s.sum()), settings.methods[name].roles, costs),
+        **bound(answers, float(large_s.sum()), settings.roles[name], costs),
         "cached_percent": cached_percent(answers),
         "other_load": float(answers["other_load"].to_numpy().mean()),  # cores
         "n_problems": len(by_all),

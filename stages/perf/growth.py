@@ -20,8 +20,9 @@ from stages.config.params import load
 from stages.config.schema import Cues, Params
 from stages.engine import models
 from stages.engine.client import margins_in
-from stages.generation.margins import Margins, tables
+from stages.generation.margins import Kept, Margins, tables
 from stages.generation.margins import write as write_margins
+from stages.generation.store import Store
 from stages.methods.offline import replay, setting
 from stages.perf import bundled, dag, mining
 from stages.perf.harness import (
@@ -102,19 +103,19 @@ class Scripted:
 
 
 def writing(n: int) -> float:
-    """Return the seconds for the table of `n` traces, without the engine's time."""
-    with TemporaryDirectory() as folder:
+    """Return the seconds to keep the margins of `n` traces and write their table, no engine's."""
+    with TemporaryDirectory() as folder, Store(Path(folder, "store")) as store:
         traces, out = Path(folder, "traces.parquet"), Path(folder, "margins.parquet")
         pl.DataFrame(
             {
                 "problem_id": range(n),
                 "repeat": [0] * n,
-                "prompt_ids": [[5] * 100] * n,
+                "prompt_ids": [[*divmod(i, 100), *[5] * 98] for i in range(n)],
                 "token_ids": [[6] * (TRACE_TOKENS - 100)] * n,
                 "reasoning_tokens": [TRACE_TOKENS - 100] * n,
             }
         ).write_parquet(traces)
-        parts = tables(traces, Scripted(), 32, tokenizer())
+        parts = tables(traces, Kept(store, Scripted()), 32, tokenizer())
         return seconds(lambda: asyncio.run(write_margins(out, parts, dict)))
 
 

@@ -70,12 +70,10 @@ async def read_plainly(traces: Path, engine: Engine, params: Params, pair: Pair)
 
 async def read_margins(folder: Path, engine: Engine, params: Params, pair: Pair) -> None:
     """Read margins from traces.parquet to the table, through an empty store, as the stage does."""
-    tokenizer, at_once = models.tokenizer(pair.engines["large"]), 2 * params.infer.concurrency
+    traces, out = folder / "traces.parquet", folder / "margins.parquet"
+    tokenizer = models.tokenizer(pair.engines["large"])
     with TemporaryDirectory(dir=folder) as name, Store(Path(name)) as store:
-        async with Client(engine, None, params.infer) as client:
-            kept = margins.Kept(store, client)
-            parts = margins.tables(folder / "traces.parquet", kept, at_once, tokenizer)
-            await margins.write(folder / "margins.parquet", parts, dict)
+        await margins.measure(traces, out, store, engine, params.infer, tokenizer, dict)
 
 
 def rates(folder: Path, role: str) -> dict[str, list[float]]:

@@ -57,6 +57,7 @@ def with_parents(name: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
+@cache
 def source(name: str) -> Path | None:
     """Return the file of a module of this project; None for any other name."""
     parts = name.split(".")
@@ -89,8 +90,7 @@ def imports(node: ast.AST) -> Iterator[str]:
                 yield module
                 yield from (f"{module}.{name.name}" for name in names)
             case ast.If(orelse=other) if is_for_types(child):
-                for one in other:
-                    yield from imports(one)
+                yield from imports(ast.Module(other, []))
             case _:
                 yield from imports(child)
 

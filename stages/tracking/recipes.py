@@ -95,17 +95,17 @@ STAGES = {
     "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method")),
     "margins": Stage("pair", ENGINES),
     "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "include_prompt")),
-    "cue_set": Stage("method", ("cue_words", "method", "skip_reason")),
-    "replay": Stage("pair", ("method",)),
+    "cue_set": Stage("method", ("cue_words", "matching")),
+    "replay": Stage("pair", ("min_tokens",)),
     "infer": Stage("method", (*ANSWERS, "method", "benchmarks", "repeats", "skip_reason")),
-    "merge": Stage("method", ("benchmarks", "repeats", "method", "skip_reason")),
-    "score": Stage("pair", ("methods", "scoring", "repeats")),
-    "summary": Stage("pair", ("methods", "benchmarks", "left_out", "bootstrap", "seed")),
+    "merge": Stage("method", ("benchmarks", "repeats", "prompt_column", "skip_reason")),
+    "score": Stage("pair", ("method_names", "scoring", "repeats")),
+    "summary": Stage("pair", ("method_names", "benchmarks", "left_out", "bootstrap", "seed")),
     "ablation": Stage(
-        "pair", ("variants", "ablation_benchmark", "scoring", "repeats", "bootstrap", "seed")
+        "pair", ("variant_names", "ablation_benchmark", "scoring", "repeats", "bootstrap", "seed")
     ),
     "latency": Stage("pair", (*ANSWERS, "methods", "speed_benchmark", "latency")),
-    "speed": Stage("pair", ("methods", "bootstrap", "seed")),
+    "speed": Stage("pair", ("roles", "bootstrap", "seed")),
     "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
     "tables": Stage("run", ("run", "published"), ("workflow/reference/paper.yaml",)),
     "figures": Stage("pair", ("min_segments", "cue_matching")),
@@ -289,8 +289,8 @@ def latency_recipe(settings: Settings, cues: Mapping[str, list[str]]) -> Row:
 
 def kinds(settings: Settings) -> list[str]:
     """Return the modules of the methods' kinds: they are found by name, not imported."""
-    methods = {**vars(settings).get("methods", {}), **vars(settings).get("variants", {})}
-    lines = [*methods.values(), *filter(None, [vars(settings).get("method")])]
+    known = vars(settings)
+    lines = [*known.get("methods", {}).values(), *filter(None, [known.get("method")])]
     return [f"stages.methods.{kind}" for kind in dict.fromkeys(line.kind for line in lines)]
 
 
@@ -372,6 +372,11 @@ def method_of(params: Params, target: Target) -> Method:
     return selection.with_defaults(params, str(target.pair), str(name))
 
 
+def line_of(params: Params, target: Target) -> Row:
+    """Return the settings of the target's method."""
+    return method_of(params, target).model_dump()
+
+
 def roles_of(params: Params, target: Target) -> list[str]:
     """Return the roles of the engines that a stage starts."""
     if target.stage == "margins":
@@ -448,7 +453,13 @@ PAIR: dict[str, Resolver] = {
     "repeats": lambda params, target: pair_of(params, target).repeats,
     "method": method_of,
     "methods": lambda params, target: selection.methods_of(params, str(target.pair)),
-    "variants": lambda params, target: selection.variants_of(params, str(target.pair)),
+    "method_names": lambda params, target: list(selection.methods_of(params, str(target.pair))),
+    "variant_names": lambda params, target: list(selection.variants_of(params, str(target.pair))),
+    "roles": lambda params, target: {
+        name: list(method.roles)
+        for name, method in selection.methods_of(params, str(target.pair)).items()
+    },
+    "prompt_column": lambda params, target: method_of(params, target).prompt_column,
     "skip_reason": lambda params, target: selection.skip_reason(
         params, str(target.pair), str(target.name)
     ),
@@ -461,6 +472,8 @@ PAIR: dict[str, Resolver] = {
     "candidates": lambda params, target: candidates(),
     "cues": lambda params, target: params.cues,
     "cue_matching": lambda params, target: pair_of(params, target).cue_matching,
+    "matching": lambda params, target: line_of(params, target).get("cue_matching"),
+    "min_tokens": lambda params, target: line_of(params, target)["min_tokens"],
     "cue_words": words_of,
     "include_prompt": lambda params, target: pair_of(params, target).as_released.margins,
     "latency": lambda params, target: params.latency,

@@ -1,12 +1,109 @@
 """Helpers of the unit tests."""
 
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
+
+from stages.analysis import cue_sets
 from stages.config.params import load
+from stages.config.schema import Params
 from stages.engine.spec import EngineSpec, specs
+from stages.problems import wordings
+from stages.tracking import code, commands, digests, host, recipes
+
+# What is read once per process.
+READ_ONCE: tuple[Callable[[], None], ...] = (
+    code.memory.cache_clear,
+    code.source.cache_clear,
+    digests.memory.cache_clear,
+    commands.commands.cache_clear,
+    wordings.reference.cache_clear,
+    cue_sets.reference.cache_clear,
+    recipes.locked_vllm.cache_clear,
+    host.output.cache_clear,
+)
+COPIED = ("containers", "data", "demo_pair", "stages", "workflow")
 
 
 def engine_specs(*roles: str, pair: str = "demo") -> list[EngineSpec]:
     """Specs of a pair's engines with three requests in flight."""
     params = load(Path("params.yaml"))
     return specs(params.pair(pair), params.engines, roles, concurrency=3)
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The project's params.yaml with one dotted key set (None as value: removed)."""
+    content: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())
+    *path, last = key.split(".")
+    block = content
+    for part in path:
+        block = block[part]
+    if value is None:
+        del block[last]
+    else:
+        block[last] = value
+    return content
+
+
+def params_with(key: str, value: Any) -> Params:
+    """The same, read."""
+    return Params.model_validate(changed(key, value))
+
+
+def forget() -> None:
+    """Have all that is read once read again."""
+    for clear in READ_ONCE:
+        clear()
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder as the current one; what is remembered of files is remembered there."""
+    monkeypatch.chdir(tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project as the current folder, to edit, with a few bytes for weights."""
+    folder = tmp_path_factory.mktemp("project")
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.sif", "base", "checkpoints")
+    for name in COPIED:
+        shutil.copytree(name, folder / name, ignore=ignored)
+    for weights in Path("demo_pair").glob("*/*.safetensors"):
+        (folder / weights).write_text(f"{weights}")
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy2(name, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(code, "ROOT", folder)
+        forget()
+        yield folder
+    forget()
+
+
+@contextmanager
+def edited(name: str, *replaced: tuple[str, str], end: str = "") -> Iterator[None]:
+    """A file of the project as it is after an edit; `end`: what is written at its end."""
+    file = Path(name)
+    before, stat = file.read_text(), file.stat()
+    text = before
+    for old, new in replaced:
+        assert old in text, f"{name} does not hold {old!r}"
+        text = text.replace(old, new)
+    file.write_text(text + end)
+    forget()
+    try:
+        yield
+    finally:
+        file.write_text(before)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        forget()

@@ -4,11 +4,8 @@ import polars as pl
 import pytest
 
 from stages.analysis.answer_stage import agree, consistency, tasks
-from stages.config.schema import DemoPair
 
 pytestmark = pytest.mark.unit
-
-MATH = DemoPair(source="demo_pair", n_problems=2, scoring="math")
 
 
 def test_the_small_model_goes_on_behind_the_reasoning_with_what_is_left_of_the_budget() -> None:
@@ -23,7 +20,7 @@ def test_the_small_model_goes_on_behind_the_reasoning_with_what_is_left_of_the_b
     )
     problems = pl.DataFrame({"problem_id": [0, 1, 2], "prompt_ids": [[1], [2], [3]]})
     (task,) = tasks(answers, problems)
-    assert (task.problem_id, task.prompt_ids, task.spent) == (0, [1, 5, 6], 2)
+    assert (task.problem, task.prompt_ids, task.spent) == (0, [1, 5, 6], 2)
 
 
 def test_consistency_counts_equal_final_answers_right_or_wrong() -> None:
@@ -31,9 +28,9 @@ def test_consistency_counts_equal_final_answers_right_or_wrong() -> None:
         {"problem_id": [0, 1], "repeat": [0, 0], "answer_text": [r"\boxed{05}", r"\boxed{7}"]}
     )
     small = large.with_columns(answer_text=pl.Series([r"so \boxed{5}", r"\boxed{8}"]))
-    assert consistency(large, small, MATH) == {"n": 2, "consistent_percent": 50.0}
+    assert consistency(large, small, "math") == {"n": 2, "consistent_percent": 50.0}
 
 
 def test_two_missing_final_answers_agree_and_one_does_not() -> None:
-    assert agree(None, None, MATH)
-    assert not agree("5", None, MATH)
+    assert agree(None, None, "math")
+    assert not agree("5", None, "math")

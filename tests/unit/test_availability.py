@@ -22,7 +22,7 @@ def test_the_reason_is_kept_word_by_word(tmp_path: Path) -> None:
 
 
 def test_without_the_note_nobody_knows_and_that_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"unavailable\.yaml: no such file; the prepare stage"):
+    with pytest.raises(UserError, match=r"unavailable\.yaml: no such file; the availability stage"):
         available(["aime"], tmp_path)
 
 

@@ -21,7 +21,9 @@ def test_a_mistake_is_one_line_and_a_failure() -> None:
 
 
 def test_an_unknown_pair_is_one_line() -> None:
-    result = call("stages.cues", "--pair", "llama", "--margins", "x", "--out", "y")
+    result = call(
+        "stages.cues", "--pair", "llama", "--margins", "x", "--out", "y", "--selected", "z"
+    )
     assert result.returncode == 1
     assert result.stderr.startswith("error: unknown pair 'llama', params.yaml has: demo, qwen3")
     assert result.stderr.count("\n") == 1
@@ -30,4 +32,4 @@ def test_an_unknown_pair_is_one_line() -> None:
 def test_help_says_what_a_stage_does() -> None:
     result = call("stages.cues", "--help")
     assert result.returncode == 0
-    assert "mean margin" in " ".join(result.stdout.split())
+    assert "Cue effects" in " ".join(result.stdout.split())

@@ -18,7 +18,7 @@ from stages.tracking.files import Row
 from stages.tracking.notes import read_provenance
 
 pytestmark = pytest.mark.unit
-TOKENIZER = tokenizer(load(Path("params.yaml")).pair("demo"))
+TOKENIZER = tokenizer(load(Path("params.yaml")).pair("demo").engines["large"])
 
 
 def entry(probability: float, rank: int) -> dict[str, object]:
@@ -70,7 +70,7 @@ def written(folder: Path, n: int, n_tokens: int = 3) -> Path:
     source, out = folder / "traces.parquet", folder / "margins.parquet"
     pl.DataFrame(traces(n, n_tokens)).write_parquet(source)
     parts = tables(source, Scripted(), 8, TOKENIZER)
-    asyncio.run(write(out, parts, {"seed": 1}))
+    asyncio.run(write(out, parts, lambda: {"seed": 1}))
     return out
 
 
@@ -117,7 +117,7 @@ def test_a_trace_without_an_answer_is_named_and_no_table_is_left(tmp_path: Path)
     source = tmp_path / "traces.parquet"
     pl.DataFrame(traces(3)).write_parquet(source)
     with pytest.raises(UserError, match="problem 0, repeat 0: down; run again"):
-        asyncio.run(write(tmp_path / "m.parquet", tables(source, Failing(), 8, TOKENIZER), {}))
+        asyncio.run(write(tmp_path / "m.parquet", tables(source, Failing(), 8, TOKENIZER), dict))
     assert list(tmp_path.iterdir()) == [source]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.merge import check_complete
+from stages.generation.answers import check_complete
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit

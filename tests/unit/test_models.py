@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stages.config.params import load
 from stages.config.schema import Model, Pair
-from stages.engine import models
+from stages.engine import identity, models
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -146,7 +146,7 @@ def test_a_local_draft_head_of_a_model_on_the_hub_is_looked_for() -> None:
 def test_another_revision_is_another_model() -> None:
     drafted = {"draft": "Owner/draft", "draft_revision": OTHER, "draft_tokens": 3}
     known = [
-        models.identity(served)
+        identity.of_model(served)
         for served in (
             ON_HUB,
             ON_HUB.model_copy(update={"revision": OTHER}),
@@ -162,9 +162,9 @@ def test_another_revision_is_another_model() -> None:
 def test_a_folder_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     (tmp_path / "weights").write_text("one")
     served = Model(model=str(tmp_path))
-    before = models.identity(served)
+    before = identity.of_model(served)
     (tmp_path / "weights").write_text("two")
-    assert models.identity(served) != before
+    assert identity.of_model(served) != before
 
 
 def test_a_revision_of_no_draft_head_is_refused() -> None:

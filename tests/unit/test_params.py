@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from stages.config.params import load
+from stages.config.selection import methods_of, skip_reason, variants_of
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -151,8 +152,10 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 
 def test_a_pair_goes_without_the_methods_whose_engines_it_does_not_have() -> None:
     params = load(Path("params.yaml"))
-    assert list(params.methods_of("r1")) == ["small", "large", "spec_think", "relaygen"]
-    assert params.why_not("r1", "eagle3") == "pair 'r1' has no engine 'eagle3', known: large, small"
+    assert list(methods_of(params, "r1")) == ["small", "large", "spec_think", "relaygen"]
+    assert skip_reason(params, "r1", "eagle3") == (
+        "pair 'r1' has no engine 'eagle3', known: large, small"
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_a_pair_goes_without_the_methods_whose_engines_it_does_not_have() -> Non
     ],
 )
 def test_the_ablation_leaves_out_what_is_the_relay_itself(pair: str, variants: list[str]) -> None:
-    assert list(load(Path("params.yaml")).variants_of(pair)) == variants
+    assert list(variants_of(load(Path("params.yaml")), pair)) == variants
 
 
 def test_the_papers_pairs_are_as_the_paper_ran_them() -> None:

@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 from itertools import accumulate, chain, pairwise, repeat
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.analysis.replay import Counts, read_tokenizer
+from stages.analysis.replay import Counts
 from stages.methods.base import THINK_END, Answer, Completion, Request, Setting
 from stages.methods.matching import SENTENCE_ENDS, CueMatching, CueSet, starts_word
 from stages.methods.offline import TraceEngine, replay, setting
 from stages.methods.relay import Relay
+from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 # The same examples every time, however busy the machine is.
@@ -21,7 +21,6 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-TOKENIZER = read_tokenizer(Path("demo_pair/large"))
 # A cue with a trailing blank may leave the token that only the blank reaches: tests of their own.
 WORDS = ("Thus", "Now", "Now,", "now", "ow", "hence", "Also", "また", "🙂", "é")
 BLANK = ("So ", "now ", "だ ")
@@ -36,10 +35,6 @@ matchings = st.sampled_from(["boundary", "substring"])
 cue_sets = st.lists(st.sampled_from(WORDS + BLANK), min_size=1, unique=True).map(tuple)
 word_sets = st.lists(st.sampled_from(WORDS), min_size=1, unique=True).map(tuple)
 minimums = st.integers(0, 8)
-
-
-def encode(text: str) -> list[int]:
-    return list(TOKENIZER.encode(text, add_special_tokens=False).ids)
 
 
 def decode(ids: list[int]) -> str:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from stages.analysis.grading import is_correct, last_boxed, score
-from stages.merge import check_complete
+from stages.generation.answers import check_complete
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
