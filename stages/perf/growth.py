@@ -103,7 +103,7 @@ class Scripted:
 
 
 def writing(n: int) -> float:
-    """Return the seconds to keep the margins of `n` traces and write their table, no engine's."""
+    """Return the seconds to keep and write the margins of `n` traces, without the engine's time."""
     with TemporaryDirectory() as folder, Store(Path(folder, "store")) as store:
         traces, out = Path(folder, "traces.parquet"), Path(folder, "margins.parquet")
         pl.DataFrame(

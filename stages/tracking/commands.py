@@ -1,7 +1,9 @@
 """The commands of the workflow's rules: an edit to one changes what its rule makes."""
 
 import re
+import tokenize
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 RULES = Path("workflow/rules")
@@ -14,14 +16,23 @@ def commands() -> dict[str, str]:
     """Return {rule: the text of what decides its result}, without comments."""
     text = "\n".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
     bodies = re.findall(r"^rule (\w+):\n((?:(?: .*)?\n)*)", text + "\n", re.MULTILINE)
-    return {name: deciding(body) for name, body in bodies}
+    return {name: deciding(without_comments(body)) for name, body in bodies}
 
 
-def deciding(body: str) -> str:
+def without_comments(text: str) -> list[str]:
+    """Return the lines of a part of a program without comments; lines of these alone are empty."""
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    return [line.rstrip() for line in lines]
+
+
+def deciding(lines: list[str]) -> str:
     """Return the sections of a rule's body that decide its result."""
-    lines = [line for line in body.splitlines() if line.strip() and line.strip()[0] != "#"]
     kept, inside = [], False
-    for line in lines:
+    for line in filter(None, lines):
         if section := re.match(r"    (\w+):", line):
             inside = section[1] in SECTIONS
         if inside:

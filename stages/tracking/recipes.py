@@ -226,7 +226,6 @@ def differences(before: Row, today: Row) -> list[str]:
 def recipe_of(target: Target, settings: Settings) -> Row:
     """Return the recipe of `target`."""
     about = STAGES[target.stage]
-    modules = code.closure(f"stages.{target.stage}", *kinds(settings), *servers(about))
     files = [Path(name) for name in about.files]
     if "problem_set" in about.settings and settings.problem_set.source == "file":
         files.append(Path(settings.problem_set.path))
@@ -236,9 +235,8 @@ def recipe_of(target: Target, settings: Settings) -> Row:
         "name": target.name,
         "settings": {name: plain(name, getattr(settings, name)) for name in about.settings},
         "files": digests.of_files(file for file in files if file.is_file()),
-        "packages": packages(modules),
         "command": command_of(target.stage),
-        "code": modules,
+        **code_of(f"stages.{target.stage}", *kinds(settings), *servers(about)),
     }
 
 
@@ -249,7 +247,6 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
     """
     roles = dict.fromkeys(method.roles)
     engines = {role: settings.engines[role] for role in roles}
-    modules = code.closure(*ANSWERING, f"stages.methods.{method.kind}")
     return {
         "seed": settings.seed,
         "method": method.model_dump(exclude={"cues"}),
@@ -260,20 +257,17 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
         "tokenizer": plain("tokenizer", settings.tokenizer),
         "sampling": settings.sampling.model_dump(),
         "budget": settings.budget,
-        "packages": packages(modules),
-        "code": modules,
+        **code_of(*ANSWERING, f"stages.methods.{method.kind}"),
     }
 
 
 def margins_recipe(settings: Settings) -> Row:
     """Return what shapes the margins of one trace, besides its tokens."""
-    modules = code.closure("stages.engine.client", "stages.engine.spec", SERVER)
     return {
         "engines": plain("engines", settings.engines),
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
-        "packages": packages(modules),
-        "code": modules,
+        **code_of("stages.engine.client", "stages.engine.spec", SERVER),
     }
 
 
@@ -299,11 +293,18 @@ def servers(about: Stage) -> list[str]:
     return [SERVER] if "engines" in about.settings else []
 
 
-def packages(modules: dict[str, str]) -> dict[str, str]:
-    """Return the versions of the libraries that decide what these modules do."""
+@cache
+def code_of(*roots: str) -> Row:
+    """Return what of the code and of libraries decides what these modules do.
+
+    Many recipes share it: worked out once a process, which sees one state of the code.
+    """
+    modules = code.closure(*roots)
     imported = code.libraries(modules)
-    found = {name: installed(DECIDING[name]) for name in sorted(imported & set(DECIDING))}
-    return found | ({"vllm": vllm_version()} if SERVER in modules else {})
+    packages = {name: installed(DECIDING[name]) for name in sorted(imported & set(DECIDING))}
+    if SERVER in modules:
+        packages["vllm"] = vllm_version()
+    return {"packages": packages, "code": modules}
 
 
 @cache

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -22,7 +22,7 @@ from stages.analysis.replay import (
     read_speeds,
 )
 from stages.methods.base import THINK_END, Answer, Segment
-from stages.methods.matching import CueMatching, CueSet
+from stages.methods.matching import CueSet
 from stages.methods.offline import setting
 from stages.runtime.errors import UserError
 from tests.conftest import TOKENIZER, encode
@@ -35,11 +35,14 @@ TRACE = f"<think>\nWe add 3 and 4. Thus it is 7. Then we stop.{THINK_END}\n\n7<|
 
 def answer(large: int, small: int) -> Answer:
     """L, S and L reason, S answers with one token."""
-    parts: list[tuple[Literal["large", "small"], int]] = [
-        ("large", large), ("small", small - 1), ("large", 0)
-    ]  # fmt: skip
-    reasoning = [Segment(model, "reasoning", n, None, 0.0) for model, n in parts]
-    return Answer(segments=[*reasoning, Segment("small", "answer", 1, None, 0.0)])
+    return Answer(
+        segments=[
+            Segment("large", "reasoning", large, None, 0.0),
+            Segment("small", "reasoning", small - 1, None, 0.0),
+            Segment("large", "reasoning", 0, None, 0.0),
+            Segment("small", "answer", 1, None, 0.0),
+        ]
+    )
 
 
 def test_utilization_is_a_mean_over_problems_of_the_mean_over_repeats() -> None:
@@ -116,9 +119,8 @@ def test_a_cue_file_is_a_list_or_a_methods_cue_set(tmp_path: Path) -> None:
     file = tmp_path / "cues.yaml"
     file.write_text('["Thus", "So "]')
     assert cue_set(str(file)) == CueSet(("Thus", "So "), "boundary")
-    for matching in get_args(CueMatching):
-        file.write_text(yaml.safe_dump({"cues": ["Thus"], "matching": matching}))
-        assert cue_set(str(file)) == CueSet(("Thus",), matching)
+    file.write_text("cues: [Thus]\nmatching: substring\n")
+    assert cue_set(str(file)) == CueSet(("Thus",), "substring")
 
 
 @pytest.mark.parametrize(
