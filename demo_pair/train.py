@@ -59,8 +59,8 @@ class Recipe:
     phases: tuple[Phase, ...]
 
 
-# First calculating, then finding the numbers, then both in whole problems. A skill without drills is
-# forgotten within some hundred steps.
+# First calculating, then finding the numbers, then both in whole problems. A skill without drills
+# is forgotten within some hundred steps.
 ARITHMETIC = {"arithmetic": 1.0}
 SKILLS = {"arithmetic": 0.3, "lookup": 0.35, "options": 0.2, "text": 0.1, "choice_text": 0.05}
 LOOKUP = {"arithmetic": 0.25, "lookup": 0.6, "options": 0.05, "text": 0.1}
