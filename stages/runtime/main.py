@@ -29,7 +29,7 @@ def examples(*commands: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in commands)])
 
 
-# Plain help texts: Rich would take longer to import than all else.
+# Plain help texts: importing Rich would take longer than everything else.
 app = typer.Typer(
     help="Run and inspect the RelayGen pipeline, in the project's folder.",
     epilog=examples("relaygen plan", "relaygen bench table"),
@@ -54,7 +54,7 @@ app.add_typer(store, name="store")
 def command(*shown: str, group: typer.Typer = app, **options: Any) -> Decorator:
     """Add a command to `group`; its help shows the examples `shown`.
 
-    What the user can mend ends in one line and exit code 1.
+    A UserError ends in one line and exit code 1.
     """
 
     def added(function: Callable[..., None]) -> Callable[..., None]:
