@@ -12,7 +12,9 @@ from stages.tracking import provenance, recipes
 from stages.tracking.frames import read_parquet, write_csv
 from stages.tracking.notes import write_provenance
 
-COLUMNS = ("pass_at_1", "ci_low", "ci_high", "large_utilization")
+COLUMNS = (
+    "pair", "cue_set", "benchmark", "pass_at_1", "ci_low", "ci_high", "large_utilization",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -29,16 +31,15 @@ def main() -> None:
     files = [args.problems / f"{name}.parquet"]
     problems = read_parquet(files[0])
     rows = []
-    for method in ("relaygen", *settings.variants):
+    for method in ("relaygen", *settings.variant_names):
         path = args.generations / method / f"{name}.parquet"
         files.append(path)
         answers = read_parquet(path)
         check_complete(answers, problems, settings.repeats, path)
         scores = score(answers, problems, settings.scoring[name])
-        figures = accuracy_row(scores, answers, settings.bootstrap, settings.seed)
-        row = {column: figures[column] for column in COLUMNS}
+        row = accuracy_row(scores, answers, settings.bootstrap, settings.seed)
         rows.append({"pair": args.pair, "cue_set": method, "benchmark": name, **row})
-    write_csv(args.out, pl.DataFrame(rows))
+    write_csv(args.out, pl.DataFrame(rows).select(COLUMNS))
     write_provenance(provenance.derived(job, files), args.out)
 
 

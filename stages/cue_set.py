@@ -22,8 +22,8 @@ def main() -> None:
     job = recipes.begin("cue_set", args)
     words = job.settings.cue_words
     files = [args.mined] if words is None else []
-    matching = getattr(job.settings.method, "cue_matching", None)
-    content = {"cues": words_in(args.mined) if words is None else words, "matching": matching}
+    cues = words_in(args.mined) if words is None else words
+    content = {"cues": cues, "matching": job.settings.matching}
     write_text(args.out, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
     write_provenance(provenance.derived(job, files), args.out)
 

@@ -29,7 +29,7 @@ def main() -> None:
     settings, parts = job.settings, job.infer.shards
     names = available(settings.benchmarks, args.problems)
     files = [args.problems / f"{name}.parquet" for name in names]
-    todo = asked(files, settings.method, settings.repeats)
+    todo = asked(files, settings.method.prompt_column, settings.repeats)
     mine = asking.share(todo, args.part, parts)
     part = f"{args.part + 1}of{parts}"
     logs = command_line.engine_logs(args.log)

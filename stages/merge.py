@@ -25,7 +25,7 @@ def write(job: Job, problems: Path, receipts: list[Row], out: Path) -> None:
     """Write one benchmark's answers."""
     settings, (receipt, *_) = job.settings, receipts
     store = Store(Path(receipt["store"]))
-    todo = asked([problems], settings.method, settings.repeats)
+    todo = asked([problems], settings.prompt_column, settings.repeats)
     answers = table(todo, store)
     check_complete(answers, read_parquet(problems), settings.repeats, out)
     sessions = (store.session(task.key) for task in todo)

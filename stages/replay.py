@@ -20,9 +20,9 @@ from stages.analysis.replay import (
     predicted_speedup,
     read_speeds,
     read_tokenizer,
-    setting,
 )
 from stages.methods.matching import CueMatching
+from stages.methods.offline import setting
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.tracking import provenance, recipes
@@ -74,17 +74,17 @@ def main() -> None:
         cues = replace(cues, matching=args.matching)
     tokenizer = read_tokenizer(args.tokenizer)
     job = recipes.begin("replay", args) if args.pair else None
-    min_tokens = job.settings.method.model_dump()["min_tokens"] if job else args.min_tokens
+    min_tokens = job.settings.min_tokens if job else args.min_tokens
     rules = setting(tokenizer, cues, min_tokens)
-    figures = count(trace_files.read(args.traces, tokenizer), tokenizer, rules).figures()
+    values = count(trace_files.read(args.traces, tokenizer), tokenizer, rules).values()
     if given:
-        figures["predicted_speedup"] = predicted_speedup(figures, given)
+        values["predicted_speedup"] = predicted_speedup(values, given)
     if args.out:
-        write_text(args.out, json.dumps(figures, indent=2) + "\n")
+        write_text(args.out, json.dumps(values, indent=2) + "\n")
         settings = {"cues": cues.cues, "matching": cues.matching, "min_tokens": min_tokens}
         write_provenance(provenance.derived(job, [args.traces], settings=settings), args.out)
     else:
-        print(json.dumps(figures) if args.json else in_words(figures))
+        print(json.dumps(values) if args.json else in_words(values))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
     job = recipes.begin("score", args)
     settings = job.settings
     frames, files = [], []
-    for method in settings.methods:
+    for method in settings.method_names:
         for name in available(settings.scoring, args.problems):
             path = args.generations / method / f"{name}.parquet"
             problem_set = args.problems / f"{name}.parquet"

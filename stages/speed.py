@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.analysis.speedup import check_methods, row
+from stages.analysis.speedup import check_methods, speed_row
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
 from stages.tracking.frames import read_parquet, write_csv
@@ -26,8 +26,8 @@ def main() -> None:
     job = recipes.begin("speed", args)
     settings = job.settings
     latency = read_parquet(args.latency)
-    check_methods(latency, list(settings.methods), args.latency)
-    rows = [{"pair": args.pair, **row(name, latency, settings)} for name in settings.methods]
+    check_methods(latency, list(settings.roles), args.latency)
+    rows = [{"pair": args.pair, **speed_row(name, latency, settings)} for name in settings.roles]
     write_csv(args.out, pl.DataFrame(rows, infer_schema_length=None))
     write_provenance(provenance.derived(job, [args.latency]), args.out)
 

@@ -30,7 +30,7 @@ def main() -> None:
     settings = job.settings
     scores = read_parquet(args.scores)
     rows, files = [], [args.scores]
-    for method in settings.methods:
+    for method in settings.method_names:
         for benchmark in available(settings.benchmarks, args.problems):
             files.append(args.generations / method / f"{benchmark}.parquet")
             answers = read_parquet(files[-1])

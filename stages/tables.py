@@ -1,6 +1,6 @@
 """The tables of all pairs: as CSV, and as the paper prints them in Markdown and LaTeX.
 
-The paper's figures stand beside ours where it printed them, and nowhere else.
+The paper's values stand beside ours where the paper has them.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from stages.analysis.paper_tables import REFERENCE, TABLES, of_pairs
+from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs
 from stages.analysis.table_grid import latex, markdown
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
@@ -27,7 +27,7 @@ def main() -> None:
     job = recipes.begin("tables", args)
     pairs, published = job.settings.run, job.settings.published
     printed = of_pairs(yaml.safe_load(REFERENCE.read_text()), published)
-    for name, (beside_paper, as_grid) in TABLES.items():
+    for name, (beside_paper, as_grid) in GRIDS.items():
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
         parts = pl.concat(map(pl.read_csv, files), how="diagonal_relaxed")
         table = beside_paper(parts, printed)

@@ -1,1 +1,1 @@
-"""Grade answers, mine cues, and work out tables and figures."""
+"""Grading, cue mining, replay, and the values, tables and figures of a run."""

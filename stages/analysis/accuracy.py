@@ -5,7 +5,7 @@ Pass@1 is the mean over problems of the mean over repeats, in percent (paper Tab
 resample problems: repeats of one problem are not independent.
 """
 
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 
@@ -14,10 +14,25 @@ from stages.analysis.bootstrap import mean_interval
 LEFT_OUT = pl.Schema({"pair": pl.String(), "left_out": pl.String(), "reason": pl.String()})
 
 
+class AccuracyRow(TypedDict):
+    """The values of one method on one benchmark; percentages 0-100, intervals of 95 %."""
+
+    pass_at_1: float
+    ci_low: float
+    ci_high: float
+    n_problems: int
+    n_repeats: int
+    mean_tokens: float
+    large_utilization: float
+
+
 def accuracy_row(
     scores: pl.DataFrame, answers: pl.DataFrame, resamples: int, seed: int
-) -> dict[str, Any]:
-    """The figures of one method on one benchmark, percentages 0-100."""
+) -> AccuracyRow:
+    """Return the values of one method on one benchmark.
+
+    `scores`: rows of scores.parquet, `answers`: the answers that were scored.
+    """
     by_problem = scores.group_by("problem_id", maintain_order=True).agg(pl.col("correct").mean())
     per_problem = by_problem["correct"].to_numpy() * 100
     low, high = mean_interval(per_problem, resamples, seed)
@@ -34,6 +49,6 @@ def accuracy_row(
 
 
 def left_out_rows(pair: str, reasons: dict[str, str]) -> pl.DataFrame:
-    """pair, method or benchmark, and reason of each; often none."""
+    """Return the table of what a pair was run without; often empty. `reasons`: {name: reason}."""
     rows = [(pair, name, reason) for name, reason in reasons.items()]
     return pl.DataFrame(rows, schema=LEFT_OUT, orient="row")

@@ -1,7 +1,7 @@
 """Does it matter who writes the answer stage? (paper section 4: 99.86 % of answers stay the same)
 
-The small model writes the answer stage behind the large model's own reasoning; its final answer is
-compared with the large model's, whether right or wrong.
+The small model writes the answer stage after the large model's own reasoning; its final answer is
+compared with the large model's, whether it is right or wrong.
 """
 
 import polars as pl
@@ -12,7 +12,7 @@ from stages.generation.answering import Task
 
 
 def tasks(answers: pl.DataFrame, problems: pl.DataFrame) -> list[Task]:
-    """One per answer that ended its reasoning: to go on from there."""
+    """Return a task per answer with a finished reasoning: to write the answer stage after it."""
     finished = answers.filter(pl.col("answer_start").is_not_null(), finish_reason="stop")
     prompts = problems.select("problem_id", "prompt_ids")
     return [
@@ -29,7 +29,7 @@ def tasks(answers: pl.DataFrame, problems: pl.DataFrame) -> list[Task]:
 def consistency(
     large: pl.DataFrame, small: pl.DataFrame, scoring: Scoring
 ) -> dict[str, int | float | None]:
-    """How many answers there are, and how many percent of the final answers stay the same."""
+    """Return the number of answers, and the percentage of final answers that stay the same."""
     pairs = large.join(small, on=["problem_id", "repeat"], suffix="_small")
     same = [
         agree(last_boxed(a), last_boxed(b), scoring)
@@ -39,7 +39,7 @@ def consistency(
 
 
 def agree(first: str | None, second: str | None, scoring: Scoring) -> bool:
-    """Whether two final answers are the same; two missing ones are."""
+    """Return whether two final answers are the same; two missing ones are."""
     if first is None or second is None:
         return first is second
     return is_correct(second, first, scoring)

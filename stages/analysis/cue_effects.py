@@ -1,14 +1,15 @@
 """Cue effects and the cues that are selected (paper section 3.2).
 
-A cue's segment is what follows it up to the end of the sentence. Its effect `delta` is the mean
-margin of the tokens in its segments minus the mean of all other tokens: positive where the small
-model is surer than elsewhere. Every candidate keeps its row, selected or not.
+A cue's segment is the text after it up to the end of the sentence. Its effect `delta` is the mean
+margin of the tokens in its segments minus the mean of all other tokens: positive if the small model
+is surer there than elsewhere. Every candidate has a row, selected or not.
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypedDict
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from stages.config.schema import Cues
 from stages.methods.matching import SEGMENT_ENDS, CueMatching, starts_word
 
 TRACE = ("problem_id", "repeat")
-# Whether a cue may begin behind this byte; behind others than ASCII, their character decides.
+# {byte: whether a cue may begin after it}; after a byte that is not ASCII, the character decides.
 WORD_MAY_START = np.array([i < 128 and starts_word(chr(i), 1) for i in range(256)])
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
@@ -27,11 +28,12 @@ Booleans = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Corpus:
-    """The tokens that count, of all traces end to end; places are bytes of their texts in UTF-8.
+    """The tokens of all traces in one row; positions are bytes of their texts in UTF-8.
 
-    `texts` [traces] are the reasonings, `utf8` [bytes] all of them; `sentence_ends` are the places
-    behind their sentences; `starts` and `margins` [tokens] are the tokens'. Trace i has the bytes
-    from bounds[i] to bounds[i + 1] and the tokens from cuts[i] to cuts[i + 1].
+    `texts` [traces]: the reasonings; `utf8` [bytes]: their bytes. `sentence_ends`: the positions
+    after each sentence. `starts` and `margins` [tokens]: where a token starts, and its margin.
+    Trace i has the bytes from bounds[i] to bounds[i + 1] and the tokens from cuts[i] to
+    cuts[i + 1].
     """
 
     texts: pl.Series
@@ -44,15 +46,18 @@ class Corpus:
 
     @cached_property
     def sums(self) -> Floats:
-        """The sum of each trace's margins."""
+        """Return the sum of each trace's margins."""
         return sum_each(self.margins, self.cuts)
 
 
 def read_corpus(margins: pl.LazyFrame, include_prompt: bool) -> Corpus:
-    """From margins.parquet, whose tokens are in the order of their position."""
+    """Return the corpus of margins.parquet, whose tokens are in the order of their position.
+
+    `include_prompt`: whether the prompts' tokens count among the others of a cue.
+    """
     reasoning = margins.filter(pl.col("stage") == "reasoning")
     prompt = margins.filter((pl.col("stage") == "prompt") & pl.col("margin").is_not_null())
-    # Behind the reasoning and without a text, prompt tokens are never inside a segment.
+    # After the reasoning and without text, prompt tokens are never inside a segment.
     parts = [reasoning, prompt.with_columns(token=pl.lit(""))] if include_prompt else [reasoning]
     token = pl.col("token")
     traces = (
@@ -76,16 +81,17 @@ def read_corpus(margins: pl.LazyFrame, include_prompt: bool) -> Corpus:
 
 
 def offsets(lengths: pl.Series) -> Integers:
-    """Where stretches of these lengths begin, end to end, and where the last one ends."""
+    """Return where consecutive pieces of these lengths begin, and where the last one ends."""
     return np.concatenate(([0], np.cumsum(lengths.to_numpy(), dtype=np.int64)))
 
 
 def segments(
     corpus: Corpus, cue: str, matching: CueMatching
 ) -> tuple[Integers, Integers, Integers]:
-    """Trace, first token and one past the last token of each segment; one without tokens is none.
+    """Return the trace, first token and one past the last token of each segment with tokens.
 
-    As `occurrences` and `segment` of stages.methods.matching find them, in all traces at once.
+    These are the segments that `occurrences` and `segment` of stages.methods.matching find, here
+    in all traces at once.
     """
     found = corpus.texts.str.find_many([cue]).to_arrow()
     trace = np.repeat(np.arange(len(found)), np.diff(found.offsets))
@@ -97,38 +103,54 @@ def segments(
     after = np.searchsorted(corpus.sentence_ends[:-1], start, side="right")
     end = np.minimum(corpus.sentence_ends[after], corpus.bounds[trace + 1])
     first, last = np.searchsorted(corpus.starts, (start, end))
-    first = np.maximum(first, corpus.cuts[trace])  # where tokens without a text end the one before
+    first = np.maximum(first, corpus.cuts[trace])  # tokens without text may end a trace
     some = last > first
     return trace[some], first[some], last[some]
 
 
 def at_word_start(corpus: Corpus, trace: Integers, position: Integers) -> Booleans:
-    """Which of the positions are at a word's start."""
+    """Return which of the positions are at a word's start."""
     before = corpus.utf8[position - 1]
     begins: Booleans = position == corpus.bounds[trace]
     fits: Booleans = begins | WORD_MAY_START[before]
     for i in np.flatnonzero(~begins & (before >= 128)):
-        # A character takes four bytes at most.
+        # A character has at most four bytes.
         text = corpus.utf8[max(position[i] - 4, 0) : position[i]].tobytes().decode(errors="ignore")
         fits[i] = starts_word(text, len(text))
     return fits
 
 
 def tokens_of(first: Integers, last: Integers) -> Integers:
-    """The tokens of segments from `first` to before `last`, each once, in ascending order."""
-    # Segments that overlap end together: what a former one holds is not counted again.
+    """Return the tokens of segments [first, last), each once, in ascending order."""
+    # Segments that overlap have the same end: the later one adds no token.
     first = np.maximum(first, np.append(0, last)[:-1])
     n = last - first
     tokens: Integers = np.arange(n.sum()) + np.repeat(first - (np.cumsum(n) - n), n)
     return tokens
 
 
-def effect(corpus: Corpus, cue: str, matching: CueMatching, weights: Floats) -> dict[str, object]:
-    """One row of cues.csv, without `selected`; `weights` [resamples, traces]: bootstrap counts."""
+class CueEffect(TypedDict):
+    """One row of cues.csv, without `selected`. None where there are no tokens, or too few."""
+
+    cue: str
+    n_segments: int
+    n_traces: int
+    n_tokens: int
+    mean_margin: float | None
+    sd: float | None
+    sem: float | None
+    other_mean: float | None
+    delta: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+def effect(corpus: Corpus, cue: str, matching: CueMatching, weights: Floats) -> CueEffect:
+    """Return the effect of one cue; `weights` [resamples, traces]: see `draw_weights`."""
     trace, first, last = segments(corpus, cue, matching)
     tokens = tokens_of(first, last)
     inside, others = corpus.margins[tokens], np.delete(corpus.margins, tokens)
-    interval = difference_interval(trace_sums(corpus, tokens), weights)
+    low, high = difference_interval(trace_sums(corpus, tokens), weights) or (None, None)
     sd = float(np.std(inside, ddof=1)) if len(inside) > 1 else None
     return {
         "cue": cue,
@@ -140,8 +162,8 @@ def effect(corpus: Corpus, cue: str, matching: CueMatching, weights: Floats) -> 
         "sem": sd / len(inside) ** 0.5 if sd is not None else None,
         "other_mean": float(others.mean()) if len(others) else None,
         "delta": float(inside.mean() - others.mean()) if len(inside) and len(others) else None,
-        "ci_low": interval[0] if interval else None,
-        "ci_high": interval[1] if interval else None,
+        "ci_low": low,
+        "ci_high": high,
     }
 
 
@@ -162,14 +184,14 @@ def trace_sums(corpus: Corpus, tokens: Integers) -> Floats:
 
 
 def sum_each(values: Floats, cuts: Integers) -> Floats:
-    """The sum of each stretch of `values` between two cuts."""
+    """Return the sum of each part of `values` between two cuts."""
     return np.array([values[a:b].sum() for a, b in itertools.pairwise(cuts)])
 
 
 def effects(
     corpus: Corpus, words: Sequence[str], matching: CueMatching, cues: Cues, seed: int
 ) -> pl.DataFrame:
-    """cues.csv: one row per candidate, the largest effect first."""
+    """Return cues.csv: one row per candidate, the largest effect first."""
     weights = draw_weights(len(corpus.texts), cues.bootstrap, seed)
     rows = [effect(corpus, cue, matching, weights) for cue in words]
     enough = pl.col("n_segments") >= cues.min_segments

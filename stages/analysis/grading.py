@@ -1,7 +1,7 @@
-"""Final answers against gold: math by math-verify, multiple choice by letter.
+"""Grade final answers against gold: math by math-verify, multiple choice by letter.
 
-A wrong or missing final answer is wrong, and so is one that the budget cut off. A missing *row* is
-an error: a run with holes is not scored as if it were complete.
+A missing final answer is wrong, and so is one that the budget cut off. A missing row of answers is
+an error, not a wrong answer.
 """
 
 import re
@@ -27,7 +27,7 @@ PERCENT = re.compile(r"\s*\\?%$")
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last complete \boxed{...} in `text`, braces balanced."""
+    r"""Return the content of the last complete \boxed{...} in `text`; None without one."""
     start = text.rfind(r"\boxed{")
     while start >= 0:
         depth = 0
@@ -40,7 +40,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def is_correct(predicted: str | None, gold: str, scoring: Scoring) -> bool:
-    """Whether a final answer is the gold one."""
+    """Return whether a final answer is the gold one; None is not."""
     if predicted is None:
         return False
     if scoring == "choice":
@@ -52,16 +52,16 @@ def is_correct(predicted: str | None, gold: str, scoring: Scoring) -> bool:
 
 
 def same_value(gold: str, predicted: str) -> bool:
-    """Whether math-verify finds two answers equal; "x > 2" and "(2, \\infty)" are."""
+    """Return whether math-verify finds two answers equal; "x > 2" and "(2, \\infty)" are."""
     latex = [LatexExtractionConfig()]
     wanted, given = (parse(f"\\boxed{{{text}}}", latex) for text in (gold, predicted))
     return bool(verify(wanted, given, allow_set_relation_comp=True))
 
 
 def tidy(answer: str) -> str:
-    r"""`answer` with what math-verify cannot read put as it can.
+    r"""Return `answer` in a form that math-verify can read.
 
-    A full stop at its end; degree signs; a thin space between thousands (10\,000).
+    No full stop at its end, no thin spaces between thousands (10\,000), degree signs in LaTeX.
     """
     answer = answer.strip().removesuffix(".")
     answer = re.sub(r"°|\\degree(?![a-z])", r"^\\circ", answer)
@@ -69,7 +69,7 @@ def tidy(answer: str) -> str:
 
 
 def percent_readings(*answers: str) -> list[list[str]]:
-    """What percent signs may mean: 10 % is 10 where percent are asked for, or else 0.1."""
+    """Return the possible meanings of percent signs: 10 % is 10 if asked in percent, or 0.1."""
     bare = [PERCENT.sub("", answer) for answer in answers]
     hundredths = [
         f"\\frac{{{number}}}{{100}}" if number != answer else answer
@@ -79,19 +79,22 @@ def percent_readings(*answers: str) -> list[list[str]]:
 
 
 def words(answer: str) -> str:
-    r"""An answer as text: \text{June 20} is June 20, in any case and spacing."""
+    r"""Return an answer as text in lower case: \text{June 20} is june 20."""
     return " ".join(TEXT.sub(r"\1", answer).casefold().split())
 
 
 def choice_letter(predicted: str) -> str | None:
-    r"""The letter in "B", "(B)", "\text{B}", "B) 7 m"; None if the answer does not begin so."""
+    r"""Return the letter of "B", "(B)", "\text{B}", "B) 7 m"; None for other answers."""
     bare = TEXT.sub(r"\1", predicted).strip()
     match = re.fullmatch(r"\(?([A-Za-z])(?:[).:].*)?", bare, re.DOTALL)
     return match[1].upper() if match else None
 
 
 def score(frame: pl.DataFrame, problems: pl.DataFrame, scoring: Scoring) -> pl.DataFrame:
-    """problem_id, repeat, predicted, gold, correct of one method on one benchmark."""
+    """Return problem_id, repeat, predicted, gold, correct of one method on one benchmark.
+
+    `frame`: the answers; `problems`: the problem set with its gold answers.
+    """
     joined = frame.join(problems.select("problem_id", "gold"), on="problem_id")
     joined = joined.sort("problem_id", "repeat")
     predicted = [

@@ -1,4 +1,4 @@
-"""The figures, as PDF and PNG: readable in print and without telling colours apart."""
+"""Draw the figures, as PDF and PNG: readable in print and without distinguishing colours."""
 
 from pathlib import Path
 
@@ -16,15 +16,14 @@ from stages.tracking.notes import write_provenance
 
 mpl.use("Agg")
 COLORS = sns.color_palette("colorblind")
-GREY = "0.55"
 MARKERS = "osD^vPX*"
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
 WIDTH = 7.0  # inches: the text width of a page
-WINDOW = 220  # tokens of a trace that one figure shows legibly
+WINDOW = 220  # tokens of a trace in one figure; more are not legible
 
 
 def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMatching) -> Figure:
-    """The small model's margin, token by token, over the beginning of a trace of median length."""
+    """Draw the small model's margin per token, at the beginning of a trace of median length."""
     lengths = margins.group_by("problem_id", "repeat").len().sort("len", "problem_id", "repeat")
     median = lengths.row(len(lengths) // 2, named=True)
     frame = margins.filter(problem_id=median["problem_id"], repeat=median["repeat"])
@@ -47,7 +46,10 @@ def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMat
 
 
 def shaded(tokens: pl.Series, cues: list[str], matching: CueMatching) -> dict[tuple[int, int], str]:
-    """{(first, last) token of a segment: its cue}; of nested cues ("Thus", "Thus,") the longest."""
+    """Return {(first token of a segment, one past its last): its cue}.
+
+    Of nested cues ("Thus", "Thus,") it is the longest.
+    """
     text, ends = tokens.str.join().item(), tokens.str.len_chars().cum_sum()
     starts = (ends - tokens.str.len_chars()).to_numpy()
     spans: dict[int, tuple[int, str]] = {}
@@ -59,7 +61,7 @@ def shaded(tokens: pl.Series, cues: list[str], matching: CueMatching) -> dict[tu
 
 
 def cue_effects(table: pl.DataFrame, min_segments: int) -> Figure:
-    """Delta per judged candidate with its 95 % interval."""
+    """Draw the effect per candidate with enough segments, with its 95 % interval."""
     judged = table.filter(pl.col("n_segments") >= min_segments).sort("delta", "cue")
     figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 0.8 + 0.2 * len(judged)))
     for selected, marker, color, label in (
@@ -83,7 +85,7 @@ def cue_effects(table: pl.DataFrame, min_segments: int) -> Figure:
 
 
 def accuracy(table: pl.DataFrame) -> Figure:
-    """Pass@1 per method and benchmark with 95 % intervals."""
+    """Draw Pass@1 per method and benchmark with 95 % intervals."""
     figure, axes = plt.subplots(figsize=(WIDTH, 3))
     methods = table["method"].unique(maintain_order=True).to_list()
     benchmarks = table["benchmark"].unique(maintain_order=True).to_list()
@@ -105,7 +107,7 @@ def accuracy(table: pl.DataFrame) -> Figure:
 
 
 def token_share(table: pl.DataFrame) -> Figure:
-    """Who writes the tokens, per benchmark and method that uses both models."""
+    """Draw which model writes the tokens, per benchmark and method with both models."""
     table = table.filter(pl.col("large_utilization").is_between(0, 100, closed="none"))
     labels = [f"{m}, {b}" for m, b in table.select("method", "benchmark").iter_rows()][::-1]
     large = table["large_utilization"].to_numpy()[::-1]
@@ -123,7 +125,7 @@ def token_share(table: pl.DataFrame) -> Figure:
 
 
 def speed_bars(table: pl.DataFrame) -> Figure:
-    """Speedup of each method with its 95 % interval."""
+    """Draw the speedup of each method with its 95 % interval."""
     figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 0.8 + 0.35 * len(table)))
     value = table["speedup"].to_numpy()[::-1]
     spread = np.abs(table.select("ci_low", "ci_high").to_numpy()[::-1].T - value)
@@ -139,7 +141,7 @@ def speed_bars(table: pl.DataFrame) -> Figure:
 
 
 def speed_against_accuracy(speed: pl.DataFrame, accuracy: pl.DataFrame) -> Figure:
-    """A method per point: to the right is faster, up is better; none beats those on the line."""
+    """Draw a point per method, speedup against Pass@1, and the line of the Pareto-optimal ones."""
     mean = accuracy.group_by("method").agg(pl.col("pass_at_1").mean())
     both = speed.join(mean, on="method", maintain_order="left")
     figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 3.2))
@@ -159,7 +161,7 @@ def speed_against_accuracy(speed: pl.DataFrame, accuracy: pl.DataFrame) -> Figur
 
 
 def timeline(latency: pl.DataFrame) -> Figure:
-    """Who wrote what, when: one relayed answer, the one of median duration."""
+    """Draw which model wrote when, in the relayed answer of median duration."""
     cues = pl.element().struct.field("cue").is_not_null()
     relayed = latency.filter(pl.col("segments").list.eval(cues).list.any())
     answers = relayed.filter(method=relayed["method"][0]).sort("wall_s")
@@ -180,13 +182,13 @@ def timeline(latency: pl.DataFrame) -> Figure:
 
 
 def outside_legend(axes: Axes, columns: int = 6) -> None:
-    """A legend above the axes, where it hides nothing."""
+    """Put the legend above the axes, where it hides nothing."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
                 borderpad=0, columnspacing=1, handlelength=1.5, handletextpad=0.5)  # fmt: skip
 
 
 def save(figure: Figure, origin: Row, out: Path, name: str) -> None:
-    """NAME.pdf and NAME.png, the same bytes for the same data, and where they came from."""
+    """Write NAME.pdf, NAME.png and their provenance; the same data give the same bytes."""
     files = {suffix: out / f"{name}.{suffix}" for suffix in ("pdf", "png")}
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         with atomic(files[suffix]) as temporary:

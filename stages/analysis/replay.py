@@ -1,9 +1,8 @@
-"""What the relay would do on traces that a large model wrote alone; no engine is needed.
+"""Values of a replay: what the relay would do on traces that a large model wrote alone.
 
-Each trace is cut where the relay's own rules hand over; the answer stage is the small model's.
-That gives the large model's utilization, hand-offs and segment lengths, and, from two speeds and
-the cost of a hand-off, a predicted speedup: time of the large model alone / (time of both models
-for their tokens + time of the hand-offs).
+The large model's utilization, hand-offs and segment lengths, and, from two speeds and the cost of
+a hand-off, a predicted speedup: time of the large model alone / (time of both models for their
+tokens + time of the hand-offs).
 """
 
 import math
@@ -12,15 +11,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from tokenizers import Tokenizer
 
 from stages.analysis.trace_files import Trace
 from stages.methods.base import Answer, Setting
 from stages.methods.offline import replay
-from stages.methods.offline import setting as setting
 from stages.runtime.errors import UserError
-from stages.tracking.files import Row
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,32 @@ class Speeds:
     handoff_ms: float
 
 
+class Replayed(TypedDict):
+    """The values of all traces: utilization in percent, its mean and SD over problems.
+
+    Segment lengths are in tokens, of the reasoning alone.
+    """
+
+    n_traces: int
+    n_problems: int
+    large_tokens: int
+    small_tokens: int
+    answer_tokens: int
+    large_utilization: float
+    large_utilization_sd: float | None
+    handoffs: int
+    handoffs_per_1000_tokens: float
+    large_segment_tokens: float | None
+    small_segment_tokens: float | None
+    predicted_speedup: NotRequired[float]
+
+
 @dataclass
 class Counts:
-    """All that is kept of the traces.
+    """Sums over replayed traces.
 
-    By model: `tokens`, those of the `reasoning`, its `segments`. `shares`: L's percentage of each
-    trace, by problem.
+    By model: `tokens`, tokens of the `reasoning`, `segments` of the reasoning. `shares`: {problem:
+    percentage of L's tokens in each trace}.
     """
 
     traces: int = 0
@@ -48,7 +66,7 @@ class Counts:
     shares: defaultdict[str | int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, problem: str | int, answer: Answer) -> None:
-        """Count one replayed trace; `problem`: whose it is."""
+        """Count one replayed trace of a problem."""
         self.traces += 1
         self.switches += answer.n_switches
         large, small = answer.tokens_by("large"), answer.tokens_by("small")
@@ -59,8 +77,8 @@ class Counts:
                 self.reasoning[segment.model] += segment.n_tokens
                 self.segments[segment.model] += 1
 
-    def figures(self) -> Row:
-        """The report: utilization in percent; segment lengths in tokens, of the reasoning alone."""
+    def values(self) -> Replayed:
+        """Return the values of all traces."""
         by_problem = [statistics.fmean(shares) for shares in self.shares.values()]
         total = self.tokens.total()
         return {
@@ -78,13 +96,13 @@ class Counts:
         }
 
     def _segment_tokens(self, model: str) -> float | None:
-        """Mean length of a model's segments."""
+        """Return the mean length of a model's segments in tokens; None without segments."""
         n = self.segments[model]
         return self.reasoning[model] / n if n else None
 
 
 def count(traces: Iterable[Trace], tokenizer: Tokenizer, rules: Setting) -> Counts:
-    """Replay `traces`, one after the other."""
+    """Replay `traces`, one after another; UserError names an empty one."""
     counts = Counts()
     for trace in traces:
         answer = replay(trace.ids, tokenizer, rules)
@@ -94,16 +112,16 @@ def count(traces: Iterable[Trace], tokenizer: Tokenizer, rules: Setting) -> Coun
     return counts
 
 
-def predicted_speedup(figures: Row, speeds: Speeds) -> float:
-    """Over the large model alone, writing as many tokens."""
-    large, small = int(figures["large_tokens"]), int(figures["small_tokens"])
-    handoffs_s = int(figures["handoffs"]) * speeds.handoff_ms / 1000
+def predicted_speedup(values: Replayed, speeds: Speeds) -> float:
+    """Return the speedup over the large model alone, writing as many tokens."""
+    large, small = values["large_tokens"], values["small_tokens"]
+    handoffs_s = values["handoffs"] * speeds.handoff_ms / 1000
     relay_s = large / speeds.large_tps + small / speeds.small_tps + handoffs_s
     return (large + small) / speeds.large_tps / relay_s
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """A model folder's tokenizer, or the file itself."""
+    """Return the tokenizer of a model folder or of a tokenizer.json."""
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{file}: no such file; --tokenizer is a model's folder or tokenizer.json")
@@ -119,7 +137,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
 def read_speeds(
     large_tps: float | None, small_tps: float | None, handoff_ms: float | None
 ) -> Speeds | None:
-    """What was given of the three; None without any."""
+    """Return the speeds, None if none is given; UserError if one or two are missing."""
     if large_tps is None and small_tps is None and handoff_ms is None:
         return None
     if large_tps is None or small_tps is None or handoff_ms is None:
@@ -129,23 +147,23 @@ def read_speeds(
     return Speeds(large_tps, small_tps, handoff_ms)
 
 
-def in_words(figures: Row) -> str:
-    """The report for people."""
-    total = figures["large_tokens"] + figures["small_tokens"]
+def in_words(values: Replayed) -> str:
+    """Return the values as lines of text."""
+    total = values["large_tokens"] + values["small_tokens"]
     lines = [
-        f"{figures['n_traces']} traces of {figures['n_problems']} problems, {total} tokens",
-        f"large-model utilization  {shown(figures['large_utilization'], 2)} %"
-        f" (mean over problems; SD {shown(figures['large_utilization_sd'], 2)})",
-        f"hand-offs                {shown(figures['handoffs_per_1000_tokens'])} per 1,000 tokens",
-        f"segments, mean length    {shown(figures['large_segment_tokens'])} tokens by the large"
-        f" model, {shown(figures['small_segment_tokens'])} by the small one",
-        f"answer stage             {figures['answer_tokens']} tokens, by the small model",
+        f"{values['n_traces']} traces of {values['n_problems']} problems, {total} tokens",
+        f"large-model utilization  {shown(values['large_utilization'], 2)} %"
+        f" (mean over problems; SD {shown(values['large_utilization_sd'], 2)})",
+        f"hand-offs                {shown(values['handoffs_per_1000_tokens'])} per 1,000 tokens",
+        f"segments, mean length    {shown(values['large_segment_tokens'])} tokens by the large"
+        f" model, {shown(values['small_segment_tokens'])} by the small one",
+        f"answer stage             {values['answer_tokens']} tokens, by the small model",
     ]
-    if "predicted_speedup" in figures:
-        lines.append(f"predicted speedup        {shown(figures['predicted_speedup'], 2)}")
+    if "predicted_speedup" in values:
+        lines.append(f"predicted speedup        {shown(values['predicted_speedup'], 2)}")
     return "\n".join(lines)
 
 
 def shown(value: float | None, decimals: int = 1) -> str:
-    """A figure as printed."""
+    """Return a value as printed, `-` for None."""
     return "-" if value is None else f"{value:.{decimals}f}"

@@ -1,7 +1,4 @@
-"""report.html: tables and figures of a run in one self-contained page.
-
-`--list` names what a run wrote instead.
-"""
+"""The content of report.html, and the list of what a run wrote."""
 
 import base64
 from collections.abc import Sequence
@@ -18,7 +15,7 @@ TEMPLATE = Path("workflow/report.html.j2")
 
 
 def pair_content(results: Path, pair: str) -> dict[str, Any]:
-    """What the page shows of one pair."""
+    """Return what the page shows of one pair, as the template expects it."""
     tables = []
     for name, caption in TABLES.items():
         file = results / "tables" / f"{name}.csv"
@@ -33,19 +30,19 @@ def pair_content(results: Path, pair: str) -> dict[str, Any]:
 
 
 def encoded(image: Path) -> str:
-    """Return an image's bytes in Base64, to stand in the page itself."""
+    """Return an image's bytes in Base64, to be part of the page."""
     return base64.b64encode(image.read_bytes()).decode()
 
 
 def origin(table: Path, pair: str) -> str:
-    """A line on what a table shows of one pair: who wrote the answers, where and when."""
+    """Return a line on the answers behind a table's rows of one pair: models, machine, dates."""
     noted = read_provenance(table)
     of_pair = [name for name in noted.get("made_from", ()) if Path(name).parent.name == pair]
     return provenance.in_one_line(provenance.ancestry(noted, of_pair).values())
 
 
 def rounded(table: pl.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) as text, less the pair's name, which comes first."""
+    """Return (header, rows) as text, without the first column, the pair's name."""
     rows = [
         ["" if x is None else f"{x:.{digits}f}" if isinstance(x, float) else str(x) for x in row]
         for row in table.iter_rows()
@@ -54,21 +51,21 @@ def rounded(table: pl.DataFrame, digits: int) -> tuple[list[str], list[list[str]
 
 
 def shown(results: Path, pairs: Sequence[str]) -> list[Path]:
-    """The files that the page is made of."""
+    """Return the files that the page is made of."""
     tables = [results / "tables" / f"{name}.csv" for name in TABLES]
     figures = [results / "figures" / f"{pair}-{name}.png" for pair in pairs for name in FIGURES]
     return tables + figures
 
 
 def written(results: Path) -> list[Path]:
-    """Tables, figures and report of a run."""
+    """Return the tables, figures and report of a run."""
     patterns = ("tables/*.csv", "tables/*.md", "tables/*.tex", "*/cues.csv", "figures/*.pdf")
     files = [file for pattern in patterns for file in results.glob(pattern)]
     return [*sorted(files), results / "report.html"]
 
 
 def left_out(results: Path) -> list[str]:
-    """A line for each benchmark that the run went without."""
+    """Return a line for each method and benchmark that the run left out."""
     file = results / "tables" / "left_out.csv"
     rows = pl.read_csv(file).iter_rows(named=True) if file.exists() else ()
     return [f"{row['pair']} without {row['left_out']}: {row['reason']}" for row in rows]

@@ -1,6 +1,6 @@
 """Tables as the paper prints them: a grid of cells, in Markdown and in LaTeX.
 
-Two decimals; the best figure of a column in bold, the second underlined.
+Numbers have two decimals; the best of a column is bold, the second underlined.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ LATEX = {"_": r"\_", "%": r"\%", "±": r"$\pm$"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed figure. `rank`: 1 the best of its column, 2 the second, 0 any other."""
+    """A printed value. `rank`: 1 for the best of its column, 2 for the second, 0 for others."""
 
     text: str = ""
     rank: int = 0
@@ -30,15 +30,15 @@ class Grid:
     rows: list[list[Cell]]
 
 
-def figure(value: float | None, sd: float | None = None) -> Cell:
-    """`value` or `value ± sd` with two decimals; empty for None."""
+def number(value: float | None, sd: float | None = None) -> Cell:
+    """Return `value` or `value ± sd` with two decimals; an empty cell for None."""
     if value is None:
         return Cell()
     return Cell(f"{value:.2f}" + (f" ± {sd:.2f}" if sd is not None else ""))
 
 
 def ranked(cells: Sequence[Cell], values: Sequence[float | None]) -> list[Cell]:
-    """`cells` with their ranks: higher is better, figures that print alike share a rank."""
+    """Return `cells` ranked by `values`: higher is better, what prints alike shares a rank."""
     printed = sorted({round(value, 2) for value in values if value is not None}, reverse=True)
     ranks = {value: rank for rank, value in enumerate(printed[:2], start=1)}
     return [
@@ -48,14 +48,14 @@ def ranked(cells: Sequence[Cell], values: Sequence[float | None]) -> list[Cell]:
 
 
 def markdown(grid: Grid) -> str:
-    """The grid as a Markdown table."""
+    """Return the grid as a Markdown table."""
     lines = [grid.header, ["-"] * len(grid.header)]
     lines += [[marked(cell, "md") for cell in row] for row in grid.rows]
     return f"{grid.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def latex(grid: Grid) -> str:
-    """The grid as a LaTeX table (package booktabs)."""
+    """Return the grid as a LaTeX table (package booktabs)."""
     columns = "l" + "r" * (len(grid.header) - 1)
     body = [" & ".join(marked(cell, "tex") for cell in row) for row in grid.rows]
     return "\n".join(
@@ -76,11 +76,11 @@ def latex(grid: Grid) -> str:
 
 
 def marked(cell: Cell, language: str) -> str:
-    """The cell's text with its rank's mark."""
+    """Return the cell's text with the mark of its rank; `language`: md or tex."""
     text = escaped(cell.text) if language == "tex" else cell.text
     return MARKS[language].get(cell.rank, "{}").format(text)
 
 
 def escaped(text: str) -> str:
-    """`text` with LaTeX's special characters."""
+    """Return `text` with LaTeX's special characters escaped."""
     return "".join(LATEX.get(character, character) for character in text)

@@ -1,4 +1,4 @@
-"""Traces from a file, one at a time: what is read is forgotten before the next."""
+"""Read traces from a file one at a time, so that memory does not grow with the file."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,14 +14,14 @@ from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
 BATCH_ROWS = 16
-BUFFER_BYTES = 1 << 20  # else pyarrow holds a whole row group
+BUFFER_BYTES = 1 << 20  # otherwise pyarrow keeps a whole row group in memory
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What one model wrote for a problem, all of it, in tokens. `where`: file and line or row.
+    """All tokens that one model wrote for a problem. `where`: file and line or row.
 
-    `problem`: its problem_id; without one, its line or row (an int): a problem of its own.
+    `problem`: its problem_id; without one, the number of its line or row.
     """
 
     where: str
@@ -30,7 +30,7 @@ class Trace:
 
 
 def read(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
-    """The traces of a .jsonl or .parquet file, in order."""
+    """Yield the traces of a .jsonl or .parquet file, in order; UserError if it is not valid."""
     readers: dict[str, Callable[[Path, Tokenizer], Iterator[Trace]]] = {
         ".jsonl": read_jsonl,
         ".parquet": read_parquet,
@@ -48,7 +48,7 @@ def read(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
 
 
 def read_jsonl(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
-    """One object per line, with `text` and perhaps `problem_id`; empty lines do not count."""
+    """Yield a trace per line: an object with `text` and, optionally, `problem_id`."""
     with path.open("rb") as lines:
         for n, line in enumerate(lines, start=1):
             if line.strip():
@@ -57,18 +57,18 @@ def read_jsonl(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
 
 
 def parse(line: bytes, where: str) -> Row:
-    """A line's object."""
+    """Return a line's object; UserError if it is not one."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON ({error}); mend or remove the line") from error
+        raise UserError(f"{where}: not valid JSON ({error}); correct or remove the line") from error
     if not isinstance(row, dict) or "text" not in row:
         raise UserError(f"{where}: no key 'text'; each line is an object with the trace under it")
     return row
 
 
 def read_parquet(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
-    """Rows with `token_ids`, as the pipeline's own tables, or else with `text`."""
+    """Yield a trace per row, with `token_ids` as in the pipeline's own tables, or with `text`."""
     try:
         table = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
     except (pa.ArrowException, OSError) as error:
@@ -89,13 +89,13 @@ def read_parquet(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
 
 
 def problem(row: Row, n: int) -> str | int:
-    """Whose trace a row is: the problem's, or the row's own."""
+    """Return a row's problem_id; `n`, its number, without one."""
     given = row.get("problem_id")
     return n if given is None else str(given)
 
 
 def encode(text: Any, tokenizer: Tokenizer, where: str) -> list[int]:
-    """A text's tokens."""
+    """Return a text's tokens."""
     try:
         return list(tokenizer.encode(text, add_special_tokens=False).ids)
     except TypeError as error:
@@ -103,7 +103,7 @@ def encode(text: Any, tokenizer: Tokenizer, where: str) -> list[int]:
 
 
 def checked(ids: list[int] | None, tokenizer: Tokenizer, where: str) -> list[int]:
-    """Token ids, all of them the tokenizer's."""
+    """Return token ids; UserError if one is not in the tokenizer."""
     for token in set(ids or []):
         if tokenizer.id_to_token(token) is None:
             raise UserError(f"{where}: token {token} is not in the tokenizer; give the traces' own")

@@ -33,7 +33,10 @@ class Settings(Block):
     # What is compared, each method with its defaults filled in.
     method: Method
     methods: dict[str, Method]
-    variants: dict[str, Method]
+    method_names: list[str]
+    variant_names: list[str]
+    roles: dict[str, list[str]]  # {method: roles of the engines that it needs}
+    prompt_column: str  # of a problem set: the wording that the method asks in
     skip_reason: str | None  # of the method
     left_out: dict[str, str]
     benchmarks: list[str]
@@ -45,6 +48,8 @@ class Settings(Block):
     candidates: list[str]
     cues: Cues
     cue_matching: CueMatching
+    matching: CueMatching | None  # the method's; None: it hands nothing over
+    min_tokens: int  # of a segment, which no cue may end
     cue_words: list[str] | None  # None: those that are mined
     include_prompt: bool  # prompt tokens count among "the others" of a cue's effect
     # Measuring and printing.

@@ -24,9 +24,7 @@ import httpx
 from stages.config.schema import Engines
 from stages.engine import models
 from stages.engine.gpus import visible_gpus, with_gpus
-from stages.engine.spec import HOST
-from stages.engine.spec import EngineSpec as EngineSpec
-from stages.engine.spec import specs as specs
+from stages.engine.spec import HOST, EngineSpec
 from stages.runtime.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ import polars as pl
 
 from stages.generation.answering import Task, tasks
 from stages.generation.store import Store
-from stages.methods.base import Method
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 from stages.tracking.frames import read_parquet
@@ -40,11 +39,9 @@ SCHEMA = pl.Schema(
 )
 
 
-def asked(files: Sequence[Path], method: Method, repeats: int) -> list[Task]:
+def asked(files: Sequence[Path], prompt_column: str, repeats: int) -> list[Task]:
     """Return the tasks of problem sets: every problem `repeats` times."""
-    return [
-        task for file in files for task in tasks(read_parquet(file), repeats, method.prompt_column)
-    ]
+    return [task for file in files for task in tasks(read_parquet(file), repeats, prompt_column)]
 
 
 def rows(todo: Sequence[Task], store: Store) -> list[Row]:

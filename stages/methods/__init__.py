@@ -1,7 +1,7 @@
-"""How an answer comes about: a module per kind of method, found by its name.
+"""How an answer is written: one module per kind of method, found by its name.
 
-A module holds one subclass of `base.Method` called `Method`, whose fields are the method's line in
-params.yaml and whose `start` gives the state machine that answers one problem.
+Each module has a class `Method`, a subclass of `base.Method`. Its fields are those of the method's
+line in params.yaml; its method `start` returns the state machine that answers one problem.
 """
 
 import importlib
@@ -19,7 +19,7 @@ KINDS = sorted(
 
 
 def of_kind(settings: Any) -> Method:
-    """The method that a line of params.yaml describes."""
+    """Return the method that a line of params.yaml describes; ValueError for an invalid line."""
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}")

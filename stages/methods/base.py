@@ -1,7 +1,7 @@
-"""What every method shares: requests, completions, segments, and the machine that asks for them.
+"""What all methods share: requests, completions, segments, and the base classes.
 
-A machine holds no I/O. It says what to ask next (`next_request`) and is told what came of it
-(`feed`), so that the same machine runs online, in a replay and in a test.
+A machine does no I/O. `next_request` returns what to ask of which engine, `feed` takes the result:
+the same machine runs with engines, in a replay and in a test.
 """
 
 import itertools
@@ -22,7 +22,8 @@ THINK_END = "</think>"
 class Request:
     """One call of an engine: continue `prompt_ids` by at most `max_tokens` tokens.
 
-    `prompt_ids` may be the machine's own list: what it is fed next goes to the end of it.
+    `prompt_ids` may be the machine's own list, which grows with the next `feed`. `stop`: strings at
+    which the engine stops.
     """
 
     engine: str
@@ -33,10 +34,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What an engine wrote. `stop` is the stop string that matched; None: it ended on its own.
+    """What an engine wrote. `stop`: the stop string that matched, None if the model ended the text.
 
-    `text` ends with the stop string; `token_ids` hold the whole token that completed it.
-    `cached_tokens`: how many of the prompt were in the prefix cache.
+    `text` ends with the stop string; `token_ids` end with the whole token that completed it.
+    `cached_tokens`: tokens of the prompt that were in the prefix cache.
     """
 
     token_ids: list[int]
@@ -48,7 +49,7 @@ class Completion:
 
 @dataclass
 class Segment:
-    """A stretch written by one model. `cue` is what ended it and handed over, if anything did."""
+    """Consecutive tokens by one model. `cue`: the cue at which it handed over, None without one."""
 
     model: Literal["large", "small"]
     stage: Literal["reasoning", "answer"]
@@ -59,10 +60,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Setting:
-    """All that shapes one answer besides the method's own line.
+    """What shapes one answer besides the fields of its method.
 
-    `budget`: completion tokens of the whole answer. `cues`: what L stops at, `min_tokens`: how many
-    tokens of a segment no cue may end.
+    `budget`: completion tokens of the whole answer. `cues`: the strings at which L stops.
+    `min_tokens`: the first tokens of a segment, in which cues do not count.
     """
 
     prompt_ids: list[int]
@@ -77,7 +78,7 @@ class Setting:
 
 @dataclass
 class Answer:
-    """An answer so far. `answer_start`: where in token_ids the answer stage begins."""
+    """An answer so far. `answer_start`: the position in token_ids where the answer stage begins."""
 
     token_ids: list[int] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
@@ -86,17 +87,17 @@ class Answer:
 
     @property
     def n_switches(self) -> int:
-        """Hand-offs between models, both ways."""
+        """Return the number of hand-offs between the models, in both directions."""
         models = [segment.model for segment in self.segments]
         return sum(a != b for a, b in itertools.pairwise(models))
 
     def tokens_by(self, model: str) -> int:
-        """Tokens that `model` wrote and that were kept."""
+        """Return the number of tokens that `model` wrote and that were kept."""
         return sum(segment.n_tokens for segment in self.segments if segment.model == model)
 
 
 class Machine(ABC):
-    """One answer under way."""
+    """The state of one answer while it is written."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -104,11 +105,11 @@ class Machine(ABC):
 
     @abstractmethod
     def next_request(self) -> Request | None:
-        """What to ask next; None when the answer is finished."""
+        """Return what to ask next; None when the answer is finished."""
 
     @abstractmethod
     def feed(self, completion: Completion, wall_s: float) -> None:
-        """Take what came of the last request; `wall_s` is how long it took, in seconds."""
+        """Take the result of the last request; `wall_s`: the seconds that it took."""
 
 
 class Method(Block, ABC):
@@ -120,42 +121,42 @@ class Method(Block, ABC):
     @property
     @abstractmethod
     def roles(self) -> tuple[str, ...]:
-        """The engines that this method needs, by role."""
+        """Return the roles of the engines that this method needs."""
 
     @property
     def prompt_column(self) -> str:
-        """The column of a problem set that holds the tokens of the question as it is asked."""
+        """Return the column of a problem set with the prompts that this method uses."""
         return "prompt_ids"
 
     @property
     def hands_over_text(self) -> bool:
-        """Whether its requests hold the whole text instead of token ids, as the released client."""
+        """Return whether requests are text instead of token ids, as in the released code."""
         return False
 
     @abstractmethod
     def start(self, setting: Setting) -> Machine:
-        """The machine that answers one problem."""
+        """Return the machine that answers one problem."""
 
 
 def model_of(engine: str) -> Literal["large", "small"]:
-    """Whose tokens an engine's are: a draft head changes the large model's speed, not its words."""
+    """Return whose tokens an engine writes; with a draft head they are the large model's."""
     return "small" if engine == "small" else "large"
 
 
 def after(ids: list[int], marker: list[int]) -> int | None:
-    """The position behind the first occurrence of `marker` in `ids`, None if there is none."""
+    """Return the position after the first occurrence of `marker` in `ids`; None without one."""
     for start in range(len(ids) - len(marker) + 1):
         if ids[start : start + len(marker)] == marker:
             return start + len(marker)
     return None
 
 
-def add_stretch(
+def add_segments(
     answer: Answer, model: Literal["large", "small"], n_reasoning: int, n_tokens: int, wall_s: float
 ) -> None:
-    """Add what one request wrote: `n_reasoning` tokens up to </think>, the rest of the answer.
+    """Add the tokens of one request: `n_reasoning` up to </think>, the rest in the answer stage.
 
-    The time is shared out by tokens: the engine reports none for a part of a request.
+    Each part gets the share of the time that it has of the tokens: engines report no other.
     """
     share = wall_s / max(1, n_tokens)
     if n_reasoning:

@@ -1,4 +1,4 @@
-"""Where a cue counts as one: the same rule offline (mining) and online (the relay)."""
+"""Where in a text a cue counts, and what its segment is: one rule for mining and for the relay."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from typing import Literal
 
 CueMatching = Literal["boundary", "substring"]
 
-# Online, in S's mode; offline, for cue effects (the released lists differ in the line end).
+# Online, where S stops; offline, where a cue's segment ends (the released lists differ in the line
+# end).
 SENTENCE_ENDS = (".", "!", "?", "\n\n")
 SEGMENT_ENDS = ".!?\n"
 SEGMENT_END = re.compile(f"[{SEGMENT_ENDS}]")
@@ -22,22 +23,22 @@ class CueSet:
 
 
 def starts_word(text: str, position: int) -> bool:
-    """Whether a cue at `position` of `text` is at a word's start ("now" in "know" is not)."""
+    """Return whether `position` of `text` is the start of a word ("now" in "know" is not)."""
     return position == 0 or not text[position - 1].isalnum()
 
 
 def occurrences(text: str, cue: str, matching: CueMatching) -> Iterator[int]:
-    """Positions of `cue` in `text`, from left to right, without overlap."""
+    """Yield the positions of `cue` in `text`, from left to right, without overlap."""
     for match in re.finditer(re.escape(cue), text):
         if matching == "substring" or starts_word(text, match.start()):
             yield match.start()
 
 
 def segment(text: str, cue: str, position: int) -> tuple[int, int]:
-    """The stretch that the cue at `position` leads into: characters [start, end) of `text`.
+    """Return the segment of the cue at `position`: characters [start, end) of `text`.
 
-    It begins behind the cue, whose trailing blank belongs to the next word's token, and ends with
-    the sentence (its full stop included, as S writes it online).
+    It starts after the cue without its trailing blank, which belongs to the next word's token, and
+    ends with the sentence, its full stop included, as S writes it online.
     """
     start = position + len(cue.rstrip(" "))
     end = SEGMENT_END.search(text, start)

@@ -1,6 +1,6 @@
-"""RelayGen: L reasons and hands easy stretches to S (method.md's online rules, paper section 3).
+"""RelayGen: L reasons and hands easy segments to S (docs/method.md, paper section 3).
 
-L stops at a cue, S writes to the end of the sentence, L goes on; S writes the answer.
+L stops at a cue, S writes to the end of the sentence, L goes on; S writes the answer stage.
 """
 
 from dataclasses import replace
@@ -46,7 +46,7 @@ class Method(base.Method):
 
 
 class Relay(base.Machine):
-    """The relay's state: tokens so far, who writes, and what is left of the budget."""
+    """The relay's state: the tokens so far, which model writes, and what is left of the budget."""
 
     def __init__(self, setting: Setting, large: str, small: str) -> None:
         super().__init__(setting)
@@ -58,7 +58,7 @@ class Relay(base.Machine):
         self.mode: Mode = "large"
         self.ids = list(setting.prompt_ids)
         self.left = setting.budget
-        self.refused_tokens = 0  # written in this segment before a match that was not a cue
+        self.refused_tokens = 0  # of this segment, up to the last match that was not a cue
         self.last_char = ""
 
     def next_request(self) -> Request | None:
@@ -80,7 +80,7 @@ class Relay(base.Machine):
             self._take(completion.token_ids, None, wall_s)
             self._end_reasoning(missing_tag=True)
         elif completion.stop is None:
-            # The engine ended the text inside the reasoning: its end-of-text token is dropped.
+            # The model ended the text inside the reasoning: its end-of-text token is dropped.
             self._take(completion.token_ids[:-1], None, wall_s)
             self._end_reasoning(missing_tag=True)
         elif completion.stop == THINK_END:
@@ -90,7 +90,7 @@ class Relay(base.Machine):
             self._switch(completion, completion.stop, wall_s)
 
     def _switch(self, completion: Completion, stop: str, wall_s: float) -> None:
-        """A cue hands over to S, a sentence end back to L; a refused cue does neither."""
+        """Hand over to S at a cue that counts, and to L at the end of a sentence."""
         if self.mode == "large" and not self._is_cue(completion, stop):
             self._take(completion.token_ids, None, wall_s)
             self.refused_tokens += len(completion.token_ids)
@@ -105,9 +105,9 @@ class Relay(base.Machine):
         self._stop_if_spent()
 
     def _is_cue(self, completion: Completion, stop: str) -> bool:
-        """Not so near the segment's beginning, and not inside a word.
+        """Return whether a match counts: not in a segment's first tokens, and not inside a word.
 
-        The engine's own `min_tokens` would let </think> pass there too.
+        The engine's own `min_tokens` would ignore </think> in the first tokens, too.
         """
         if self.refused_tokens + len(completion.token_ids) <= self.setting.min_tokens:
             return False
@@ -117,7 +117,7 @@ class Relay(base.Machine):
         return starts_word(text, len(text) - len(stop))
 
     def _up_to_stop(self, completion: Completion, stop: str) -> list[int]:
-        """The ids less a token that only the cue's trailing blank reaches into ("So" | " the")."""
+        """Return the ids without a token that only has the cue's trailing blank ("So" | " the")."""
         ids = completion.token_ids
         needed = completion.text.rstrip(" ")
         if stop.endswith(" "):
@@ -126,7 +126,7 @@ class Relay(base.Machine):
         return ids
 
     def _take(self, ids: list[int], cue: str | None, wall_s: float) -> None:
-        """Keep `ids`, in the last segment where a refused match had cut it short."""
+        """Keep `ids`: in the last segment if it was interrupted by a match that was not a cue."""
         stage: Literal["reasoning", "answer"] = "answer" if self.mode == "answer" else "reasoning"
         self.ids += ids
         self.left -= len(ids)
@@ -145,7 +145,7 @@ class Relay(base.Machine):
             self._end_reasoning(missing_tag=True)
 
     def _end_reasoning(self, missing_tag: bool) -> None:
-        """On to the answer, with the end tag that no model wrote; it costs nothing."""
+        """Begin the answer stage; a missing </think> is added, at no cost to the budget."""
         if missing_tag:
             tag = self.setting.encode(f"\n{THINK_END}")
             self.ids += tag

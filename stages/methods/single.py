@@ -8,14 +8,14 @@ from stages.methods.base import (
     Completion,
     Request,
     Setting,
-    add_stretch,
+    add_segments,
     after,
     model_of,
 )
 
 
 class Method(base.Method):
-    """`engine` writes everything."""
+    """A line with `kind: single`: `engine` writes the whole answer."""
 
     kind: Literal["single"]
     cues: Literal["none"]
@@ -50,4 +50,4 @@ class SingleModel(base.Machine):
         self.answer.token_ids = ids
         self.answer.answer_start = answer_start
         self.answer.finish_reason = completion.finish_reason
-        add_stretch(self.answer, model_of(self.engine), reasoning, len(ids), wall_s)
+        add_segments(self.answer, model_of(self.engine), reasoning, len(ids), wall_s)

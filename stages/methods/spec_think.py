@@ -1,8 +1,9 @@
-"""Speculative Thinking (arXiv 2504.12329): S writes, and L steps in where S's next words waver.
+"""Speculative Thinking (arXiv 2504.12329): S writes, and L takes over where S reflects.
 
 At the start of each paragraph S drafts a few tokens. A draft with a word of reflection or of
-confidence is dropped and L writes those tokens instead; a word of verification in what was kept, or
-many wavering drafts, has L write a longer stretch. Reasoning and answer alike.
+confidence is dropped, and L writes these tokens instead. After a word of verification in the kept
+text, or after many negative drafts, L writes a longer part. The rules are the same in reasoning and
+answer.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from stages.methods.base import (
     PromptName,
     Request,
     Setting,
-    add_stretch,
+    add_segments,
     after,
     model_of,
 )
@@ -33,7 +34,7 @@ Mood = Literal["positive", "negative", "neutral"]
 
 
 class Method(base.Method):
-    """`small` writes and `large` steps in; `prompt`: steps asks for the blank lines it needs."""
+    """A line with `kind: spec_think`. `prompt`: `steps` asks for the paragraphs that it needs."""
 
     kind: Literal["spec_think"]
     cues: Literal["none"]
@@ -54,12 +55,12 @@ class Method(base.Method):
 
 
 def count(words: tuple[str, ...], text: str) -> int:
-    """How often any of `words` occurs in `text`, as a substring, whatever its case."""
+    """Return how often any of `words` occurs in `text`, as a substring, in any case."""
     return sum(text.lower().count(word) for word in words)
 
 
 def mood(text: str) -> Mood:
-    """What a draft's words say; as many of both kinds are negative."""
+    """Return the mood of a draft by its words; negative if there are as many of both kinds."""
     positive, negative = count(POSITIVE, text), count(NEGATIVE, text)
     if not positive and not negative:
         return "neutral"
@@ -68,7 +69,7 @@ def mood(text: str) -> Mood:
 
 @dataclass
 class Patience:
-    """Negative drafts so far, and what happens at the threshold: each time later, and longer."""
+    """Negative drafts so far. At `threshold`, L checks with `tokens` tokens; both then grow."""
 
     negatives: int = 0
     threshold: int = 15
@@ -76,18 +77,18 @@ class Patience:
 
     @property
     def spent(self) -> bool:
-        """Whether L is to look for wrong steps now."""
+        """Return whether L is to check the steps now."""
         return self.negatives >= self.threshold
 
     def renew(self) -> None:
-        """After such a check."""
+        """Start again after a check."""
         self.negatives = 0
         self.threshold = min(30, self.threshold + 5)
         self.tokens = min(200, self.tokens + 25)
 
 
 class SpecThink(base.Machine):
-    """Tokens so far, who is to write next and why."""
+    """The state of an answer: the tokens so far, which model writes next, and why."""
 
     def __init__(self, setting: Setting, large: str, small: str) -> None:
         super().__init__(setting)
@@ -95,7 +96,7 @@ class SpecThink(base.Machine):
         self.large = large
         self.mode: Mode = "write"
         self.patience = Patience()
-        self.dropped_s = 0.0  # time spent on a draft that was dropped
+        self.dropped_s = 0.0  # seconds of a draft that was dropped
 
     def next_request(self) -> Request | None:
         if self.answer.finish_reason:
@@ -128,7 +129,7 @@ class SpecThink(base.Machine):
             self._go_on(completion.text)
 
     def _go_on(self, kept: str) -> None:
-        """Who writes next, after `kept`."""
+        """Choose which model writes after `kept`."""
         if self.mode == "check":
             self.patience.renew()
         if self.mode == "write":
@@ -142,7 +143,7 @@ class SpecThink(base.Machine):
             self.mode = "write"
 
     def _take(self, completion: Completion, wall_s: float) -> None:
-        """Keep what was written, as a segment of reasoning, of the answer, or one of each."""
+        """Keep a completion, as a segment of the reasoning, of the answer, or as one of each."""
         model = model_of(self.engines.get(self.mode, self.large))
         before, reasoning = len(self.answer.token_ids), self.answer.answer_start is None
         self.answer.token_ids += completion.token_ids
@@ -153,4 +154,4 @@ class SpecThink(base.Machine):
         if reasoning and self.answer.answer_start is not None:
             n_reasoning = max(0, self.answer.answer_start - before)
         wall_s, self.dropped_s = wall_s + self.dropped_s, 0.0
-        add_stretch(self.answer, model, n_reasoning, len(completion.token_ids), wall_s)
+        add_segments(self.answer, model, n_reasoning, len(completion.token_ids), wall_s)

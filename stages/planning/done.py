@@ -57,8 +57,9 @@ def kept_answers(pair: PlannedPair, job: Job, benchmarks: Sequence[str]) -> dict
         return {}
     settings = recipes.settings_of(pair.params, target)
     store = asking.answers_store(settings, settings.method, words)
+    column, repeats = settings.method.prompt_column, settings.repeats
     return {
-        name: sum(task.key in store for task in asked([file], settings.method, settings.repeats))
+        name: sum(task.key in store for task in asked([file], column, repeats))
         for name, file in files.items()
         if file.is_file()
     }

@@ -95,17 +95,17 @@ STAGES = {
     "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method")),
     "margins": Stage("pair", ENGINES),
     "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "include_prompt")),
-    "cue_set": Stage("method", ("cue_words", "method", "skip_reason")),
-    "replay": Stage("pair", ("method",)),
+    "cue_set": Stage("method", ("cue_words", "matching")),
+    "replay": Stage("pair", ("min_tokens",)),
     "infer": Stage("method", (*ANSWERS, "method", "benchmarks", "repeats", "skip_reason")),
-    "merge": Stage("method", ("benchmarks", "repeats", "method", "skip_reason")),
-    "score": Stage("pair", ("methods", "scoring", "repeats")),
-    "summary": Stage("pair", ("methods", "benchmarks", "left_out", "bootstrap", "seed")),
+    "merge": Stage("method", ("benchmarks", "repeats", "prompt_column", "skip_reason")),
+    "score": Stage("pair", ("method_names", "scoring", "repeats")),
+    "summary": Stage("pair", ("method_names", "benchmarks", "left_out", "bootstrap", "seed")),
     "ablation": Stage(
-        "pair", ("variants", "ablation_benchmark", "scoring", "repeats", "bootstrap", "seed")
+        "pair", ("variant_names", "ablation_benchmark", "scoring", "repeats", "bootstrap", "seed")
     ),
     "latency": Stage("pair", (*ANSWERS, "methods", "speed_benchmark", "latency")),
-    "speed": Stage("pair", ("methods", "bootstrap", "seed")),
+    "speed": Stage("pair", ("roles", "bootstrap", "seed")),
     "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
     "tables": Stage("run", ("run", "published"), ("workflow/reference/paper.yaml",)),
     "figures": Stage("pair", ("min_segments", "cue_matching")),
@@ -226,7 +226,6 @@ def differences(before: Row, today: Row) -> list[str]:
 def recipe_of(target: Target, settings: Settings) -> Row:
     """Return the recipe of `target`."""
     about = STAGES[target.stage]
-    modules = code.closure(f"stages.{target.stage}", *kinds(settings), *servers(about))
     files = [Path(name) for name in about.files]
     if "problem_set" in about.settings and settings.problem_set.source == "file":
         files.append(Path(settings.problem_set.path))
@@ -236,9 +235,8 @@ def recipe_of(target: Target, settings: Settings) -> Row:
         "name": target.name,
         "settings": {name: plain(name, getattr(settings, name)) for name in about.settings},
         "files": digests.of_files(file for file in files if file.is_file()),
-        "packages": packages(modules),
         "command": command_of(target.stage),
-        "code": modules,
+        **code_of(f"stages.{target.stage}", *kinds(settings), *servers(about)),
     }
 
 
@@ -249,7 +247,6 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
     """
     roles = dict.fromkeys(method.roles)
     engines = {role: settings.engines[role] for role in roles}
-    modules = code.closure(*ANSWERING, f"stages.methods.{method.kind}")
     return {
         "seed": settings.seed,
         "method": method.model_dump(exclude={"cues"}),
@@ -260,20 +257,17 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
         "tokenizer": plain("tokenizer", settings.tokenizer),
         "sampling": settings.sampling.model_dump(),
         "budget": settings.budget,
-        "packages": packages(modules),
-        "code": modules,
+        **code_of(*ANSWERING, f"stages.methods.{method.kind}"),
     }
 
 
 def margins_recipe(settings: Settings) -> Row:
     """Return what shapes the margins of one trace, besides its tokens."""
-    modules = code.closure("stages.engine.client", "stages.engine.spec", SERVER)
     return {
         "engines": plain("engines", settings.engines),
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
-        "packages": packages(modules),
-        "code": modules,
+        **code_of("stages.engine.client", "stages.engine.spec", SERVER),
     }
 
 
@@ -289,8 +283,8 @@ def latency_recipe(settings: Settings, cues: Mapping[str, list[str]]) -> Row:
 
 def kinds(settings: Settings) -> list[str]:
     """Return the modules of the methods' kinds: they are found by name, not imported."""
-    methods = {**vars(settings).get("methods", {}), **vars(settings).get("variants", {})}
-    lines = [*methods.values(), *filter(None, [vars(settings).get("method")])]
+    known = vars(settings)
+    lines = [*known.get("methods", {}).values(), *filter(None, [known.get("method")])]
     return [f"stages.methods.{kind}" for kind in dict.fromkeys(line.kind for line in lines)]
 
 
@@ -299,11 +293,18 @@ def servers(about: Stage) -> list[str]:
     return [SERVER] if "engines" in about.settings else []
 
 
-def packages(modules: dict[str, str]) -> dict[str, str]:
-    """Return the versions of the libraries that decide what these modules do."""
+@cache
+def code_of(*roots: str) -> Row:
+    """Return what of the code and of libraries decides what these modules do.
+
+    Many recipes share it: worked out once a process, which sees one state of the code.
+    """
+    modules = code.closure(*roots)
     imported = code.libraries(modules)
-    found = {name: installed(DECIDING[name]) for name in sorted(imported & set(DECIDING))}
-    return found | ({"vllm": vllm_version()} if SERVER in modules else {})
+    packages = {name: installed(DECIDING[name]) for name in sorted(imported & set(DECIDING))}
+    if SERVER in modules:
+        packages["vllm"] = vllm_version()
+    return {"packages": packages, "code": modules}
 
 
 @cache
@@ -370,6 +371,11 @@ def method_of(params: Params, target: Target) -> Method:
     if target.stage in ALONE:
         return type(params.method("large")).model_validate(ALONE[target.stage])
     return selection.with_defaults(params, str(target.pair), str(name))
+
+
+def line_of(params: Params, target: Target) -> Row:
+    """Return the settings of the target's method."""
+    return method_of(params, target).model_dump()
 
 
 def roles_of(params: Params, target: Target) -> list[str]:
@@ -448,7 +454,13 @@ PAIR: dict[str, Resolver] = {
     "repeats": lambda params, target: pair_of(params, target).repeats,
     "method": method_of,
     "methods": lambda params, target: selection.methods_of(params, str(target.pair)),
-    "variants": lambda params, target: selection.variants_of(params, str(target.pair)),
+    "method_names": lambda params, target: list(selection.methods_of(params, str(target.pair))),
+    "variant_names": lambda params, target: list(selection.variants_of(params, str(target.pair))),
+    "roles": lambda params, target: {
+        name: list(method.roles)
+        for name, method in selection.methods_of(params, str(target.pair)).items()
+    },
+    "prompt_column": lambda params, target: method_of(params, target).prompt_column,
     "skip_reason": lambda params, target: selection.skip_reason(
         params, str(target.pair), str(target.name)
     ),
@@ -461,6 +473,8 @@ PAIR: dict[str, Resolver] = {
     "candidates": lambda params, target: candidates(),
     "cues": lambda params, target: params.cues,
     "cue_matching": lambda params, target: pair_of(params, target).cue_matching,
+    "matching": lambda params, target: line_of(params, target).get("cue_matching"),
+    "min_tokens": lambda params, target: line_of(params, target)["min_tokens"],
     "cue_words": words_of,
     "include_prompt": lambda params, target: pair_of(params, target).as_released.margins,
     "latency": lambda params, target: params.latency,

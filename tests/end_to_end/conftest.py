@@ -1,4 +1,7 @@
-"""Two temporary checkouts with reduced params, run from nothing through the two entrances."""
+"""Checkouts in temporary folders, and what is run in them.
+
+Servers are scripted ones (`tests.scripted`), except where a test says otherwise.
+"""
 
 import json
 import os
@@ -7,20 +10,39 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import scripted
+from tests.conftest import ROOT
+
+Row = dict[str, Any]
+STORE = "store"
+ANSWERS = f"{STORE}/answers"
+TABLES = (
+    "results/tables/accuracy.csv",
+    "results/tables/accuracy.tex",
+    "results/tables/cue_ablation.csv",
+    "results/tables/answer_stage.csv",
+    "results/demo/cues.csv",
+    "results/demo/replay.json",
+)
+# So slow that a job can be ended between two answers.
+SLOWLY = {"SCRIPTED_TOKENS_PER_S": "1000"}
+REAL = {"PYTHONPATH": ""}
 
 
 def reduced() -> dict[str, Any]:
     """The project's params, with as little to do as still shows everything; one at a time."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
     pair = params["pairs"]["demo"]
     params["pairs"] = {"demo": pair}  # DVC reads the whole file once per stage
     pair["calibration"]["chains_calibration"]["n_problems"] = 4
@@ -37,23 +59,12 @@ def reduced() -> dict[str, Any]:
     return params
 
 
-def run(folder: Path, *command: str, timeout: int = 1800) -> subprocess.CompletedProcess[str]:
-    """Run a command of the project's environment in `folder`."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
-    environment.pop("PYTHONPATH", None)
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+def write_params(folder: Path, params: dict[str, Any]) -> None:
+    """Have a checkout run something else."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def checkout(folder: Path) -> Path:
+def checkout(folder: Path, params: dict[str, Any] | None = None) -> Path:
     """The working tree's files (tracked, or new and not ignored) in a repository of their own."""
     listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").stdout
     for name in filter(None, listed.split("\0")):
@@ -61,22 +72,134 @@ def checkout(folder: Path) -> Path:
         if (file.is_file() or file.is_symlink()) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, folder / name, follow_symlinks=False)
-    write_params(folder, reduced())
+    write_params(folder, params or reduced())
     run(folder, "git", "init", "-q")
     return folder
 
 
-def write_params(folder: Path, params: dict[str, Any]) -> None:
-    """Have a checkout run something else."""
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+def environment(**changes: str) -> dict[str, str]:
+    """The variables of a user who has activated the project's environment."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ours = {"PATH": path, "DVC_NO_ANALYTICS": "1", **scripted.environment()}
+    return {**os.environ, **ours, **changes}
+
+
+def run(
+    folder: Path, *command: str, timeout: int = 600, **changes: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project's environment in `folder`; `changes` to the variables."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def succeed(folder: Path, *command: str, **changes: str) -> str:
+    """Run a command that has to end well; returns what it prints."""
+    result = run(folder, *command, **changes)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def relaygen(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the console command of a checkout."""
+    return run(folder, "python", "-m", "stages.runtime.main", *arguments)
+
+
+@contextmanager
+def started(folder: Path, *command: str, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command under way in a process group of its own, ended by force if it still runs."""
+    with (folder / "command.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(**changes),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process group by force, as a crash of the machine would."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def until(found: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
+    """What `found` returns, once that is something."""
+    deadline = time.monotonic() + timeout_s
+    while not (result := found()):
+        assert time.monotonic() < deadline, f"no {what} within {timeout_s} s"
+        time.sleep(0.1)
+    return result
+
+
+def kept(folder: Path, method: str) -> list[Row]:
+    """The finished answers of a method that a checkout's store holds."""
+    cues = folder / f"results/demo/cue_sets/{method}.yaml"
+    if not cues.exists():
+        return []
+    settings = read_yaml(folder / f"results/recipes/demo/infer/{method}.yaml")["settings"]
+    line = {key: value for key, value in settings["method"].items() if key != "cues"}
+    wanted = line, read_yaml(cues)["cues"]
+    folders = [
+        note.parent
+        for note in folder.glob(f"{ANSWERS}/*/recipe.yaml")
+        if (about := read_yaml(note)) and (about["method"], about["cues"]) == wanted
+    ]
+    lines = [line for one in folders for file in one.glob("*.jsonl") for line in whole_lines(file)]
+    return [line["row"] for line in lines if "row" in line]
+
+
+def read_yaml(file: Path) -> Any:
+    """A YAML file's content."""
+    return yaml.safe_load(file.read_text())
+
+
+def whole_lines(file: Path) -> list[Row]:
+    """The lines of a checkpoint, less one that is being written."""
+    return [json.loads(line) for line in file.read_bytes().split(b"\n")[:-1]]
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """The processes that work in a checkout."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+    return found
+
+
+def wait_for_none(left: Callable[[], list[Any]], patience_s: float = 60) -> list[Any]:
+    """What `left` returns, once that is nothing or patience has ended."""
+    deadline = time.monotonic() + patience_s
+    while (found := left()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A checkout whose relay job was killed midway; `kept`: the answers that were on disk then."""
+    """A checkout whose run was killed in the midst of the relay's answers.
+
+    `kept`: those on disk then; `left`: the processes that the kill left behind.
+    """
 
     folder: Path
-    kept: list[dict[str, Any]]
+    kept: list[Row]
+    left: list[psutil.Process]
 
 
 def reproduce(folder: Path) -> Path:
@@ -86,39 +209,15 @@ def reproduce(folder: Path) -> Path:
 
 
 def kill_and_resume(folder: Path) -> Resumed:
-    """Snakemake up to the relay's cues, its job killed with SIGKILL, then Snakemake to the end."""
-    succeed(folder, "snakemake", "--cores", "2", "results/demo/recipes/relaygen.yaml")
-    job = subprocess.Popen(
-        [
-            sys.executable, "-m", "stages.infer", "--pair", "demo", "--method", "relaygen",
-            "--problems", "results/demo/problems", "--recipe", "results/demo/recipes/relaygen.yaml",
-            "--out", "results/demo/parts/relaygen/0", "--log", "logs/killed.log",
-        ],
-        cwd=folder,
-    )  # fmt: skip
-    shard = wait_for_lines(folder / "shards", 2)
-    job.send_signal(signal.SIGKILL)
-    job.wait()
-    kept = [json.loads(line) for line in shard.read_text().splitlines()]
+    """Snakemake, killed with its jobs among the relay's answers, then Snakemake to the end."""
+    succeed(folder, "snakemake", "--cores", "2", "--until", "cues")
+    with started(folder, "snakemake", "--cores", "2", **SLOWLY) as killed:
+        until(lambda: len(kept(folder, "relaygen")) > 1, "two answers")
+        kill(killed)
+    found = kept(folder, "relaygen")
+    left = wait_for_none(lambda: processes_in(folder))
     succeed(folder, "snakemake", "--cores", "2")
-    return Resumed(folder, kept)
-
-
-def succeed(folder: Path, *command: str) -> None:
-    """Run a command that has to end well."""
-    result = run(folder, *command)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-
-
-def wait_for_lines(folder: Path, n: int, name: str = "*.jsonl", timeout_s: float = 300) -> Path:
-    """The first shard below `folder`, of those named like `name`, that holds `n` answers."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        for shard in folder.rglob(name):
-            if shard.read_text().count("\n") >= n:
-                return shard
-        time.sleep(0.05)
-    raise AssertionError(f"no {n} answers within {timeout_s} s")
+    return Resumed(folder, found, left)
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +237,7 @@ def repro(finished: tuple[Path, Resumed]) -> Path:
 
 @pytest.fixture(scope="session")
 def resumed(finished: tuple[Path, Resumed]) -> Resumed:
-    """A checkout in which `snakemake` went through, its relay job killed once."""
+    """A checkout in which `snakemake` went through after it was killed once."""
     return finished[1]
 
 
@@ -166,9 +265,3 @@ def images() -> Images:
         succeed(ROOT, "make", "containers/base")
         succeed(ROOT, "make", "--jobs=2", "containers", "BASE=containers/base")
     return Images(ROOT / "containers/pipeline.sif", ROOT / "containers/engine-cpu.sif")
-
-
-def in_containers(folder: Path, images: Images) -> Path:
-    """A checkout whose params put every stage into a container."""
-    write_params(checkout(folder), reduced() | {"containers": images.params})
-    return folder

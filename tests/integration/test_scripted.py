@@ -129,7 +129,9 @@ def test_replies_to_chats_are_like_the_real_servers(
     engines: Mapping[str, Engine], stand_ins: Mapping[str, Engine], params: Params,
     prompt: list[int],
 ) -> None:  # fmt: skip
-    text = models.tokenizer(params.pair("demo")).decode(prompt, skip_special_tokens=False)
+    text = models.tokenizer(params.pair("demo").engines["large"]).decode(
+        prompt, skip_special_tokens=False
+    )
     body = {
         "model": "model",
         "messages": [{"role": "assistant", "content": text}],

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +26,7 @@ from stages.config.schema import Benchmark, Columns, DemoPair, File, Hub, Scorin
 from stages.engine.hub import UnavailableError
 from stages.problems.sources import Problem, checksum, lettered, load
 from stages.runtime.errors import UserError
+from tests.conftest import answered, raising
 
 pytestmark = pytest.mark.unit
 
@@ -286,21 +286,6 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 def hub_holds(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]]) -> None:
     """Loading gives these rows."""
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: Dataset.from_list(rows))
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    """A function that raises `error`."""
-
-    def call(*_: Any, **__: Any) -> Any:
-        raise error
-
-    return call
-
-
-def answered(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:
-    """What the hub's client makes of an answer with that status."""
-    request = httpx2.Request("GET", "https://hub/")
-    return kind(f"{status} Error\n\nat length", response=httpx2.Response(status, request=request))
 
 
 def test_a_data_set_is_loaded_at_its_revision(

@@ -6,7 +6,7 @@ import pytest
 
 from stages.analysis.bootstrap import mean_interval, percentile_interval, ratio_interval
 from stages.analysis.cue_effects import effects, read_corpus
-from stages.config.params import Cues
+from stages.config.schema import Cues
 
 pytestmark = pytest.mark.unit
 
@@ -57,7 +57,7 @@ def test_a_seed_draws_the_same_for_good() -> None:
     # Recorded when each table had an interval function of its own. Another draw would differ by far
     # more than another processor's sums do.
     random = np.random.default_rng(7)
-    per_problem = random.integers(0, 5, size=30) * 25.0
+    per_problem = 25.0 * random.integers(0, 5, size=30).astype(np.float64)
     assert mean_interval(per_problem, 1000, seed=42) == same(41.666666666666664, 66.66666666666667)
     large, method = random.uniform(20, 40, size=(6, 5)), random.uniform(8, 25, size=(6, 5))
     assert ratio_interval(large, method, 1000, 42) == same(1.6453179271230187, 2.0426298093678223)

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.analysis.cue_effects import Corpus, effect, effects, read_corpus, segments, tokens_of
+from stages.analysis.cue_effects import (
+    Corpus,
+    CueEffect,
+    effect,
+    effects,
+    read_corpus,
+    segments,
+    tokens_of,
+)
 from stages.config.schema import Cues
 from stages.methods.matching import CueMatching
 from stages.perf.per_token_reference import reference
@@ -41,7 +49,7 @@ def corpus(*traces: tuple[list[str], list[float]], include_prompt: bool = False)
     return read_corpus(table(traces).lazy(), include_prompt)
 
 
-def row(cue: str, found: Corpus) -> dict[str, object]:
+def row(cue: str, found: Corpus) -> CueEffect:
     return effect(found, cue, "boundary", np.ones((1, len(found.texts))))
 
 

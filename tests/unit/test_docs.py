@@ -265,7 +265,7 @@ def speed_settings() -> Settings:
 def accuracy_row() -> dict[str, Any]:
     """Return the values of one method on one benchmark."""
     scores = pl.DataFrame({"problem_id": [0], "repeat": [0], "correct": [True]})
-    return accuracy.accuracy_row(scores, timed_answers().head(1), 2, 0)
+    return dict(accuracy.accuracy_row(scores, timed_answers().head(1), 2, 0))
 
 
 def cue_table() -> pl.DataFrame:
@@ -290,7 +290,7 @@ def replayed() -> dict[str, Any]:
         models: tuple[Literal["large", "small"], ...] = ("large", "small")
         segments = [Segment(model, "reasoning", 2, None, 0.0) for model in models]
         counts.add(problem, Answer(segments=segments))
-    return counts.figures()
+    return dict(counts.values())
 
 
 def table(name: str) -> pl.DataFrame:
@@ -301,9 +301,11 @@ def table(name: str) -> pl.DataFrame:
     same = answer_stage.consistency(final, final, "math")
     rows: dict[str, dict[str, Any]] = {
         "accuracy": {"method": "large", "benchmark": "b", **figures},
-        "speed": speed.row("relaygen", timed_answers(), speed_settings()),
+        "speed": dict(speed.speed_row("relaygen", timed_answers(), speed_settings())),
         "cue_ablation": {
-            "cue_set": "mined", "benchmark": "b", **{key: figures[key] for key in ablation.COLUMNS}
+            key: value
+            for key, value in {"cue_set": "mined", "benchmark": "b", **figures}.items()
+            if key in ablation.COLUMNS
         },
         "answer_stage": {"benchmark": "b", **same},
         "left_out": accuracy.left_out_rows("demo", {"b": "why"}).row(0, named=True),

@@ -1,7 +1,6 @@
 """Asking the hub: in time, and in one line where it does not give what was asked for."""
 
 import time
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,25 +16,11 @@ from huggingface_hub.errors import (
 
 from stages.engine.hub import HUB_ANSWERS_S, UnavailableError, check_readable, within
 from stages.runtime.errors import UserError
+from tests.conftest import answered, raising
 
 pytestmark = pytest.mark.unit
 REVISION = "0123456789abcdef" * 2 + "01234567"
 PAGE = "https://huggingface.co"
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    """A function that raises `error`."""
-
-    def call(*_: Any, **__: Any) -> Any:
-        raise error
-
-    return call
-
-
-def answered(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:
-    """What the hub's client makes of an answer with that status."""
-    request = httpx2.Request("GET", "https://hub/")
-    return kind(f"{status} Error\n\nat length", response=httpx2.Response(status, request=request))
 
 
 def test_what_is_there_and_open_to_all_is_readable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import locked
+
 pytestmark = pytest.mark.unit
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 IMAGES = ("pipeline", "engine-cpu", "engine-cuda")
-
-
-def locked(name: str) -> dict[str, str]:
-    """Package to version, of a lock file; less what is for a later Python than the images'."""
-    text = Path(f"containers/{name}.lock").read_text()
-    lines = re.findall(r"^([a-z0-9.-]+)==([^\s;]+)(.*)$", text, re.MULTILINE)
-    return {package: version for package, version, marker in lines if ">= '3.12'" not in marker}
 
 
 def names(extra: str | None) -> list[str]:

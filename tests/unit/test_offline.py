@@ -1,25 +1,19 @@
 """Where the relay cuts a trace of the large model, on the bundled tokenizer."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from stages.analysis.replay import read_tokenizer
 from stages.methods.base import THINK_END, Completion
 from stages.methods.matching import CueSet
 from stages.methods.offline import replay, setting
 from stages.methods.relay import Relay
+from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 
-TOKENIZER = read_tokenizer(Path("demo_pair/large"))
 RULES = setting(TOKENIZER, CueSet(("Thus", "Now,", "now", "So ")), min_tokens=5)
 TRACE = f"<think>\nWe add 3 and 4. Thus it is 7. Then we stop.{THINK_END}\n\n7<|im_end|>"
-
-
-def encode(text: str) -> list[int]:
-    return list(TOKENIZER.encode(text, add_special_tokens=False).ids)
 
 
 def cut(text: str) -> list[tuple[str, str, str, str | None]]:

@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 from itertools import accumulate, chain, pairwise, repeat
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.analysis.replay import Counts, read_tokenizer
+from stages.analysis.replay import Counts
 from stages.methods.base import THINK_END, Answer, Completion, Request, Setting
 from stages.methods.matching import SENTENCE_ENDS, CueMatching, CueSet, starts_word
 from stages.methods.offline import TraceEngine, replay, setting
 from stages.methods.relay import Relay
+from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 # The same examples every time, however busy the machine is.
@@ -21,7 +21,6 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-TOKENIZER = read_tokenizer(Path("demo_pair/large"))
 # A cue with a trailing blank may leave the token that only the blank reaches: tests of their own.
 WORDS = ("Thus", "Now", "Now,", "now", "ow", "hence", "Also", "また", "🙂", "é")
 BLANK = ("So ", "now ", "だ ")
@@ -36,10 +35,6 @@ matchings = st.sampled_from(["boundary", "substring"])
 cue_sets = st.lists(st.sampled_from(WORDS + BLANK), min_size=1, unique=True).map(tuple)
 word_sets = st.lists(st.sampled_from(WORDS), min_size=1, unique=True).map(tuple)
 minimums = st.integers(0, 8)
-
-
-def encode(text: str) -> list[int]:
-    return list(TOKENIZER.encode(text, add_special_tokens=False).ids)
 
 
 def decode(ids: list[int]) -> str:
@@ -132,13 +127,13 @@ def test_counts_add_up(
     answer, _ = cut(ids, cues, matching, min_tokens)
     counts = Counts()
     counts.add("a problem", answer)
-    figures = counts.figures()
-    assert figures["large_tokens"] + figures["small_tokens"] == len(ids)
-    lengths = [figures["large_segment_tokens"], figures["small_segment_tokens"]]
+    values = counts.values()
+    assert values["large_tokens"] + values["small_tokens"] == len(ids)
+    lengths = [values["large_segment_tokens"], values["small_segment_tokens"]]
     n_segments = [counts.segments["large"], counts.segments["small"]]
-    reasoning = sum(n * length for n, length in zip(n_segments, lengths, strict=True) if n)
-    assert round(reasoning) + figures["answer_tokens"] == len(ids)
-    assert figures["handoffs"] <= len(answer.segments) - 1
+    reasoning = sum(n * (length or 0) for n, length in zip(n_segments, lengths, strict=True))
+    assert round(reasoning) + values["answer_tokens"] == len(ids)
+    assert values["handoffs"] <= len(answer.segments) - 1
 
 
 @given(st.lists(texts, min_size=1), word_sets, matchings, minimums, st.integers(1, 200))

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -14,62 +14,61 @@ from stages.analysis import trace_files
 from stages.analysis.cue_sets import cue_set
 from stages.analysis.replay import (
     Counts,
+    Replayed,
     Speeds,
     count,
     in_words,
     predicted_speedup,
     read_speeds,
-    read_tokenizer,
 )
 from stages.methods.base import THINK_END, Answer, Segment
-from stages.methods.matching import CueMatching, CueSet
+from stages.methods.matching import CueSet
 from stages.methods.offline import setting
 from stages.runtime.errors import UserError
+from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 
-TOKENIZER = read_tokenizer(Path("demo_pair/large"))
 RULES = setting(TOKENIZER, CueSet(("Thus", "Now,", "now", "So ")), min_tokens=5)
 TRACE = f"<think>\nWe add 3 and 4. Thus it is 7. Then we stop.{THINK_END}\n\n7<|im_end|>"
 
 
-def encode(text: str) -> list[int]:
-    return list(TOKENIZER.encode(text, add_special_tokens=False).ids)
-
-
 def answer(large: int, small: int) -> Answer:
     """L, S and L reason, S answers with one token."""
-    parts: list[tuple[Literal["large", "small"], int]] = [
-        ("large", large), ("small", small - 1), ("large", 0)
-    ]  # fmt: skip
-    reasoning = [Segment(model, "reasoning", n, None, 0.0) for model, n in parts]
-    return Answer(segments=[*reasoning, Segment("small", "answer", 1, None, 0.0)])
+    return Answer(
+        segments=[
+            Segment("large", "reasoning", large, None, 0.0),
+            Segment("small", "reasoning", small - 1, None, 0.0),
+            Segment("large", "reasoning", 0, None, 0.0),
+            Segment("small", "answer", 1, None, 0.0),
+        ]
+    )
 
 
 def test_utilization_is_a_mean_over_problems_of_the_mean_over_repeats() -> None:
     counts = Counts()
     for problem, large, small in (("a", 80, 20), ("a", 60, 40), ("b", 30, 70)):
         counts.add(problem, answer(large, small))
-    figures = counts.figures()
-    assert (figures["n_traces"], figures["n_problems"]) == (3, 2)
-    assert figures["large_utilization"] == 50
-    assert figures["large_utilization_sd"] == pytest.approx(800**0.5)
+    values = counts.values()
+    assert (values["n_traces"], values["n_problems"]) == (3, 2)
+    assert values["large_utilization"] == 50
+    assert values["large_utilization_sd"] == pytest.approx(800**0.5)
 
 
 def test_hand_offs_and_segments_of_the_reasoning_are_counted() -> None:
     counts = Counts()
     counts.add(1, answer(80, 20))
-    figures = counts.figures()
-    assert (figures["handoffs"], figures["handoffs_per_1000_tokens"]) == (3, 30)
-    assert (figures["large_segment_tokens"], figures["small_segment_tokens"]) == (40, 19)
-    assert figures["answer_tokens"] == 1
-    assert figures["large_utilization_sd"] is None
+    values = counts.values()
+    assert (values["handoffs"], values["handoffs_per_1000_tokens"]) == (3, 30)
+    assert (values["large_segment_tokens"], values["small_segment_tokens"]) == (40, 19)
+    assert values["answer_tokens"] == 1
+    assert values["large_utilization_sd"] is None
 
 
 def test_the_predicted_speedup_counts_both_models_and_the_hand_offs() -> None:
-    figures = {"large_tokens": 600, "small_tokens": 400, "handoffs": 20}
+    values = cast("Replayed", {"large_tokens": 600, "small_tokens": 400, "handoffs": 20})
     # 1000 / 20 = 50 s alone; 600 / 20 + 400 / 100 + 20 * 0.3 = 40 s relayed.
-    assert predicted_speedup(figures, Speeds(20, 100, 300)) == 1.25
+    assert predicted_speedup(values, Speeds(20, 100, 300)) == 1.25
 
 
 def test_speeds_belong_together_and_are_positive() -> None:
@@ -88,14 +87,14 @@ def write(path: Path, *rows: Any) -> Path:
 
 def test_lines_without_a_problem_are_problems_of_their_own(tmp_path: Path) -> None:
     rows = [{"text": TRACE}, {"text": TRACE}, *[{"problem_id": 7, "text": TRACE}] * 2]
-    figures = count(
+    values = count(
         trace_files.read(write(tmp_path / "t.jsonl", *rows), TOKENIZER), TOKENIZER, RULES
-    ).figures()
-    assert (figures["n_traces"], figures["n_problems"]) == (4, 3)
+    ).values()
+    assert (values["n_traces"], values["n_problems"]) == (4, 3)
 
 
 @pytest.mark.parametrize("column", ["text", "token_ids"])
-def test_parquet_and_jsonl_give_the_same_figures(tmp_path: Path, column: str) -> None:
+def test_parquet_and_jsonl_give_the_same_values(tmp_path: Path, column: str) -> None:
     lines = write(tmp_path / "t.jsonl", *[{"problem_id": n % 9, "text": TRACE} for n in range(40)])
     given = TRACE if column == "text" else encode(TRACE)
     table = pl.DataFrame({"problem_id": [n % 9 for n in range(40)], column: [given] * 40})
@@ -120,9 +119,8 @@ def test_a_cue_file_is_a_list_or_a_methods_cue_set(tmp_path: Path) -> None:
     file = tmp_path / "cues.yaml"
     file.write_text('["Thus", "So "]')
     assert cue_set(str(file)) == CueSet(("Thus", "So "), "boundary")
-    for matching in get_args(CueMatching):
-        file.write_text(yaml.safe_dump({"cues": ["Thus"], "matching": matching}))
-        assert cue_set(str(file)) == CueSet(("Thus",), matching)
+    file.write_text("cues: [Thus]\nmatching: substring\n")
+    assert cue_set(str(file)) == CueSet(("Thus",), "substring")
 
 
 @pytest.mark.parametrize(
@@ -219,17 +217,17 @@ def test_the_command_prints_one_object(tmp_path: Path) -> None:
     rates = ("--large-tps", "20", "--small-tps", "100", "--handoff-ms", "30")
     result = call(traces, *rates, "--json")
     assert (result.returncode, result.stderr) == (0, "")
-    figures = json.loads(result.stdout)
-    assert figures["large_tokens"] + figures["small_tokens"] == len(encode(TRACE))
-    assert figures["predicted_speedup"] > 0
+    values = json.loads(result.stdout)
+    assert values["large_tokens"] + values["small_tokens"] == len(encode(TRACE))
+    assert values["predicted_speedup"] > 0
     call(traces, *rates, "--out", str(tmp_path / "replay.json"))
-    assert json.loads((tmp_path / "replay.json").read_text()) == figures
+    assert json.loads((tmp_path / "replay.json").read_text()) == values
 
 
 def test_the_report_in_words() -> None:
     counts = Counts()
     counts.add(1, answer(80, 20))
-    assert in_words({**counts.figures(), "predicted_speedup": 1.25}).splitlines() == [
+    assert in_words({**counts.values(), "predicted_speedup": 1.25}).splitlines() == [
         "1 traces of 1 problems, 100 tokens",
         "large-model utilization  80.00 % (mean over problems; SD -)",
         "hand-offs                30.0 per 1,000 tokens",

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages import report as entry
-from stages.analysis import report_page as report
+from stages import report
+from stages.analysis import report_page
 from stages.analysis.accuracy import left_out_rows
 from stages.analysis.listing import FIGURES, TABLES
 from stages.analysis.paper_tables import GRIDS
@@ -35,11 +35,11 @@ def results(tmp_path: Path) -> Path:
 
 
 def tables(results: Path, pair: str) -> list[str]:
-    return [caption for caption, *_ in report.pair_content(results, pair)["tables"]]
+    return [caption for caption, *_ in report_page.pair_content(results, pair)["tables"]]
 
 
 def test_what_a_pair_went_without_is_on_its_page_with_the_reason(results: Path) -> None:
-    caption, content, _ = report.pair_content(results, "qwen3")["tables"][-1]
+    caption, content, _ = report_page.pair_content(results, "qwen3")["tables"][-1]
     assert caption == TABLES["left_out"]
     assert content == (["left_out", "reason"], [["gpqa", REASON]])
 
@@ -53,12 +53,12 @@ def test_every_listed_table_can_be_printed() -> None:
 
 
 def test_the_closing_list_ends_with_what_was_left_out(results: Path) -> None:
-    assert report.left_out(results) == [f"qwen3 without gpqa: {REASON}"]
+    assert report_page.left_out(results) == [f"qwen3 without gpqa: {REASON}"]
 
 
 def test_a_run_without_gaps_has_nothing_to_add(results: Path) -> None:
     left_out_rows("demo", {}).write_csv(results / "tables" / "left_out.csv")
-    assert report.left_out(results) == []
+    assert report_page.left_out(results) == []
     assert TABLES["left_out"] not in tables(results, "qwen3")
 
 
@@ -81,7 +81,7 @@ def note_accuracy(results: Path) -> None:
 def test_a_table_is_followed_by_where_its_own_pairs_answers_came_from(results: Path) -> None:
     note_accuracy(results)
     for pair in ("demo", "qwen3"):
-        accuracy, speed, *_ = report.pair_content(results, pair)["tables"]
+        accuracy, speed, *_ = report_page.pair_content(results, pair)["tables"]
         engine = f"commit abc · engine of {pair} · large {pair}"
         assert accuracy[2] == f"{engine} · no container · A <CPU>, 2 cores · 2026-02-03"
         assert speed[2] == ""
@@ -93,7 +93,7 @@ def test_the_page_shows_one_such_line_and_stays_self_contained(
     note_accuracy(results)
     page = results / "report.html"
     monkeypatch.setattr(sys, "argv", ["report", "--results", str(results), "--out", str(page)])
-    entry.main()
+    report.main()
     text = page.read_text()
     assert text.count('class="origin"') == 1
     assert "A &lt;CPU&gt;, 2 cores" in text
@@ -103,6 +103,6 @@ def test_the_page_shows_one_such_line_and_stays_self_contained(
 
 def test_the_closing_list_names_results_and_no_notes(results: Path) -> None:
     note_accuracy(results)
-    names = [path.name for path in report.written(results)]
+    names = [path.name for path in report_page.written(results)]
     assert "accuracy.csv" in names
     assert not [name for name in names if name.endswith(".json")]

@@ -1,5 +1,6 @@
 """How servers are started, without starting one."""
 
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_a_model_that_is_not_there_starts_no_server(tmp_path: Path) -> None:
 def test_free_port_gives_a_wanted_port_or_refuses() -> None:
     port = server.free_port(None)
     assert server.free_port(port) == port
-    with server.socket.socket() as taken:
+    with socket.socket() as taken:
         taken.bind((HOST, port))
         with pytest.raises(UserError, match=f"port {port} .* is taken"):
             server.free_port(port)

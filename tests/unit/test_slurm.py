@@ -8,7 +8,7 @@ from snakemake_executor_plugin_slurm.partitions import Partition, read_partition
 
 from stages.runtime.errors import UserError
 from stages.runtime.slurm import PROFILE, Request, ask, one_line, request_of
-from tests.end_to_end.conftest import ROOT
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.unit
 

@@ -1,23 +1,23 @@
-"""Tables as they are printed: rounding, the best and the second, gaps, LaTeX."""
+"""Tables as printed: rounding, the best and the second, gaps, LaTeX."""
 
 import polars as pl
 import pytest
 
 from stages.analysis.paper_tables import accuracy_grid
-from stages.analysis.table_grid import Cell, Grid, figure, latex, markdown, ranked
+from stages.analysis.table_grid import Cell, Grid, latex, markdown, number, ranked
 
 pytestmark = pytest.mark.unit
 
 
-def test_figures_have_two_decimals_and_gaps_stay_empty() -> None:
-    assert [figure(2.205), figure(2.2, 0.951), figure(None)] == [
+def test_numbers_have_two_decimals_and_gaps_stay_empty() -> None:
+    assert [number(2.205), number(2.2, 0.951), number(None)] == [
         Cell("2.21"),
         Cell("2.20 ± 0.95"),
         Cell(""),
     ]
 
 
-def test_the_best_and_the_second_are_ranked_and_equal_figures_share_a_rank() -> None:
+def test_the_best_and_the_second_are_ranked_and_equal_values_share_a_rank() -> None:
     values = [70.0, None, 90.001, 90.0, 80.0]
     ranks = [cell.rank for cell in ranked([Cell()] * 5, values)]
     assert ranks == [0, 0, 1, 1, 2]
@@ -48,7 +48,7 @@ def test_latex_escapes_names_and_marks_ranks() -> None:
     assert r"\textbf{1.00 $\pm$ 0.10} \\" in text
 
 
-def test_the_papers_column_is_there_only_where_it_printed_a_figure() -> None:
+def test_the_papers_column_is_there_only_where_it_has_a_value() -> None:
     table = pl.DataFrame(
         {"method": ["small", "large"], "benchmark": ["b", "b"], "pass_at_1": [40.0, 90.0]}
     )
