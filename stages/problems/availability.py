@@ -1,4 +1,4 @@
-"""Benchmarks that a run goes without: noted beside the problem sets, left out by later stages."""
+"""Benchmarks that a run leaves out: noted beside the problem sets, skipped by later stages."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from stages.tracking.files import write_text
 from stages.tracking.notes import read_provenance
 
 NOTE = "unavailable.yaml"
-LEFT_OUT = "left_out"  # noted in the metadata of a problem set that cannot be read
+LEFT_OUT = "left_out"  # key in the metadata of a problem set that could not be read
 
 
 def note(folder: Path, reasons: Mapping[str, str]) -> None:
@@ -25,7 +25,7 @@ def reasons(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def left_out(folder: Path) -> dict[str, str]:
-    """What `note` wrote."""
+    """Return {benchmark: why it is left out} as `note` wrote it."""
     file = folder / NOTE
     if not file.is_file():
         raise UserError(f"{file}: no such file; the availability stage makes it")
@@ -34,7 +34,7 @@ def left_out(folder: Path) -> dict[str, str]:
 
 
 def available(benchmarks: Iterable[str], folder: Path) -> list[str]:
-    """`benchmarks` less what is left out; an error if that leaves none."""
+    """Return `benchmarks` without those that are left out; UserError if none remains."""
     wanted, missing = list(benchmarks), left_out(folder)
     kept = [name for name in wanted if name not in missing]
     if not kept:
