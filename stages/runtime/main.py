@@ -45,8 +45,8 @@ bench = typer.Typer(
 app.add_typer(bench, name="bench")
 store = typer.Typer(
     help="Show and trim the store: finished answers, kept by what shaped them.",
-    epilog=examples("relaygen store list", "relaygen store trim"),
-    no_args_is_help=True,
+    epilog=examples("relaygen store", "relaygen store trim"),
+    invoke_without_command=True,
 )
 app.add_typer(store, name="store")
 
@@ -177,9 +177,15 @@ def record(params: Params = Path("params.yaml")) -> None:
         raise typer.Exit(1)
 
 
-@command("relaygen store list", group=store, name="list")
-def list_store(params: Params = Path("params.yaml")) -> None:
-    """List what the store holds, by recipe, and whether today's recipes use it."""
+@store.callback()
+def list_store(context: typer.Context) -> None:
+    """Show what the store holds, by recipe, and whether today's recipes use it."""
+    if context.invoked_subcommand is None:
+        command_line.run(print_store)
+
+
+def print_store(params: Path = Path("params.yaml")) -> None:
+    """Print a line per recipe in the store."""
     from stages.config.params import load
     from stages.generation.trimming import kept
 
