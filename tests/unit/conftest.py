@@ -25,6 +25,8 @@ READ_ONCE: tuple[Callable[[], None], ...] = (
     commands.commands.cache_clear,
     wordings.reference.cache_clear,
     cue_sets.reference.cache_clear,
+    recipes.code_of.cache_clear,
+    recipes.installed.cache_clear,
     recipes.locked_vllm.cache_clear,
     host.output.cache_clear,
 )
