@@ -146,7 +146,7 @@ def test_one_more_benchmark_changes_what_reads_all_of_them_and_no_other_problem_
     assert names_of(found, "prepare") == {"chains_train"}
     assert names_of(found, "infer") == names_of(found, "merge") == set(METHODS)
     assert stages_of(found) == {
-        "prepare", "availability", "infer", "merge", "score", "summary", "answer_stage",
+        "prepare", "infer", "merge", "score", "summary", "answer_stage",
     }  # fmt: skip
     assert not answers_that_differ(demo(), params)
 
@@ -254,7 +254,7 @@ def test_a_comment_in_any_module_makes_nothing_again(before: dict[Target, Row]) 
          {"prepare", "cues"}),
         ("stages/analysis/cue_sets.py", {"cue_set", "replay", "infer"}, set()),
         ("stages/problems/availability.py",
-         {"prepare", "availability", "merge", "score", "summary", "answer_stage"},
+         {"prepare", "merge", "score", "summary", "answer_stage"},
          {"traces", "margins", "cues", "tables"}),
         ("stages/tracking/provenance.py", set(STAGES) - {"prepare"}, set()),
         ("stages/tracking/host.py", set(STAGES), set()),

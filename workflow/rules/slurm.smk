@@ -6,7 +6,6 @@ from stages.runtime import one_run, owners, slurm
 localrules:
     ablation,
     all,
-    availability,
     bench,
     cue_set,
     figures,
