@@ -27,7 +27,8 @@ from stages.runtime.errors import UserError
 from stages.tracking.digests import of_value
 from stages.tracking.frames import read_parquet
 from stages.tracking.notes import read_provenance
-from stages.tracking.recipes import Target, settings_of
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.unit

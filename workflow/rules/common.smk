@@ -3,7 +3,7 @@ from stages.config import params as settings
 from stages.config import selection
 from stages.runtime.errors import UserError
 from stages.tracking import recipes, status
-from stages.tracking.recipes import Target
+from stages.tracking.targets import Target
 
 if config:
     raise WorkflowError("--config is not read here; edit params.yaml instead")
