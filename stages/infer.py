@@ -36,7 +36,12 @@ def main() -> None:
     cues = words_in(args.cue_set)
     asking.ask(job, settings.method, cues, mine, part, logs)
     store = asking.answers_store(settings, settings.method, cues)
-    receipt = {"recipe": job.record, "store": str(store.folder), "answers": len(mine)}
+    receipt = {
+        "recipe": job.record,
+        "store": str(store.folder),
+        "cue_set": str(args.cue_set),
+        "answers": len(mine),
+    }
     write_text(args.out, json.dumps(receipt) + "\n")
 
 
