@@ -1,4 +1,4 @@
-"""Benchmarks that a run goes without: noted in their problem sets, left out by every later stage."""
+"""Benchmarks that a run goes without: noted in their problem sets, left out by later stages."""
 
 from pathlib import Path
 
