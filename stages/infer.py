@@ -11,7 +11,7 @@ from stages.generation import asking
 from stages.generation.answers import asked
 from stages.problems.availability import available
 from stages.runtime import command_line
-from stages.tracking import recipes
+from stages.tracking import digests, recipes
 from stages.tracking.files import write_text
 
 
@@ -38,6 +38,7 @@ def main() -> None:
     store = asking.answers_store(settings, settings.method, cues)
     receipt = {
         "recipe": job.record,
+        "inputs": digests.of_files([*files, args.cue_set]),
         "store": str(store.folder),
         "cue_set": str(args.cue_set),
         "answers": len(mine),

@@ -4,6 +4,7 @@ What a result was made from is noted with it. It is out of date if today's recip
 another one, if one of its input files has changed, or if it was changed itself.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from stages.tracking.recipes import Target
 RESULTS = Path("results")
 # A method's answers are one output of their rule: a folder in this one.
 ANSWERS = "generations"
+# What jobs that asked for answers leave until these are put together.
+RECEIPTS = "*/receipts/*/*.json"
 NOTE = ".provenance.json"
 UNKNOWN = "it does not say what it was made from, or was changed since"
 TIMESTAMP = ".snakemake_timestamp"  # whose time counts as that of a folder
@@ -51,7 +54,8 @@ def results(params: Params) -> Iterator[Result]:
 
 def made() -> Iterator[Path]:
     """Yield the results on disk that say what they were made from."""
-    yield from (path for path in RESULTS.rglob("*.parquet"))
+    yield from RESULTS.rglob("*.parquet")
+    yield from RESULTS.glob(RECEIPTS)
     for note in RESULTS.rglob(f"*{NOTE}"):
         stem = note.name.removesuffix(NOTE)
         yield from (
@@ -62,8 +66,9 @@ def made() -> Iterator[Path]:
 def summary(path: Path) -> Row:
     """Return of a result's provenance what tells whether it is up to date."""
     try:
-        origin = read_provenance(path)
-    except UserError:  # damaged
+        receipt = path.suffix == ".json" and path.match(RECEIPTS)
+        origin = json.loads(path.read_text()) if receipt else read_provenance(path)
+    except (UserError, ValueError):  # damaged
         origin = {}
     records = [origin[key] for key in ("asked_by", "recipe") if key in origin]
     return {"records": records, "inputs": origin.get("inputs", {})}

@@ -1,4 +1,4 @@
-"""Benchmarks that a run goes without: noted in their problem sets, left out by later stages."""
+"""Benchmarks that a run goes without: each says so itself, every later stage leaves it out."""
 
 from pathlib import Path
 

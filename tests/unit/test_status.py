@@ -1,5 +1,6 @@
 """Which results are out of date, and why; what Snakemake is told of it."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -284,3 +285,13 @@ def test_looking_writes_the_recipes_of_today() -> None:
     target = Target("cues", "demo")
     assert recipes.read(target.path) == job_of(demo(), target).recipe
     assert Path("results") == status.RESULTS
+
+
+def test_a_receipt_of_other_code_is_out_of_date_so_that_its_answers_are_asked_for_again() -> None:
+    receipt = DEMO / "receipts/relaygen/0.json"
+    receipt.parent.mkdir(parents=True)
+    content = {"recipe": job("infer", "relaygen").record, "inputs": {}, "answers": 1}
+    receipt.write_text(json.dumps(content))
+    assert to_force(demo()) == []
+    with edited("stages/methods/relay.py", end="X = 1\n"):
+        assert to_force(demo()) == [str(receipt)]
