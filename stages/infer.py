@@ -40,6 +40,7 @@ def main() -> None:
         "recipe": job.record,
         "inputs": digests.of_files([*files, args.cue_set]),
         "store": str(store.folder),
+        "cue_set": str(args.cue_set),
         "answers": len(mine),
     }
     write_text(args.out, json.dumps(receipt) + "\n")

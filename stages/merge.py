@@ -29,7 +29,8 @@ def write(job: Job, problems: Path, receipts: list[Row], out: Path) -> None:
     answers = table(todo, store)
     check_complete(answers, read_parquet(problems), settings.repeats, out)
     sessions = (store.session(task.key) for task in todo)
-    origin = provenance.of_answers(job, sessions, problems, asked_by=receipt["recipe"])
+    files = (problems, Path(receipt["cue_set"]))
+    origin = provenance.of_answers(job, sessions, *files, asked_by=receipt["recipe"])
     write_parquet(out, answers, origin)
 
 

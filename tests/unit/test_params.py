@@ -9,6 +9,7 @@ import yaml
 from stages.config.params import load
 from stages.config.selection import methods_of, skip_reason, variants_of
 from stages.runtime.errors import UserError
+from tests.unit.conftest import changed
 
 pytestmark = pytest.mark.unit
 
@@ -30,19 +31,10 @@ HUB_CHOICE = {
 FILE = {"source": "file", "path": "data/example.jsonl", "scoring": "math"}
 
 
-def changed(tmp_path: Path, key: str, value: Any) -> Path:
+def file_with(tmp_path: Path, key: str, value: Any) -> Path:
     """The project's params.yaml with one dotted key set (None as value: removed)."""
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    *path, last = key.split(".")
-    block = params
-    for part in path:
-        block = block[part]
-    if value is None:
-        del block[last]
-    else:
-        block[last] = value
     file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(params))
+    file.write_text(yaml.safe_dump(changed(key, value)))
     return file
 
 
@@ -119,7 +111,7 @@ def test_the_projects_params_are_valid() -> None:
 )
 def test_a_mistake_is_named_in_one_line(tmp_path: Path, key: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        load(changed(tmp_path, key, value))
+        load(file_with(tmp_path, key, value))
     assert "\n" not in str(caught.value)
 
 
@@ -127,12 +119,12 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, key: str, value: Any, me
 def test_a_benchmark_may_come_from_the_hub_or_a_file(
     tmp_path: Path, benchmark: dict[str, Any]
 ) -> None:
-    params = load(changed(tmp_path, SET, benchmark))
+    params = load(file_with(tmp_path, SET, benchmark))
     assert params.pair("demo").benchmarks["chains_short"].n_problems is None
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
-    file = changed(tmp_path, "infer.shards", 0)
+    file = file_with(tmp_path, "infer.shards", 0)
     file.write_text(file.read_text().replace("min_delta", "min_dleta"))
     with pytest.raises(UserError, match=r"cues\.min_delta: Field required.*infer\.shards"):
         load(file)

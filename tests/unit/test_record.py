@@ -43,7 +43,6 @@ def test_every_result_belongs_to_a_stage_of_dvc_and_every_stage_makes_one(
     [
         (Target("tokenizer", "demo"), "prepare@demo"),
         (Target("prepare", "demo", "chains_long"), "prepare@demo"),
-        (Target("availability", "demo"), "prepare@demo"),
         (Target("traces", "demo"), "traces@demo"),
         (Target("cue_set", "demo", "relaygen"), "cue_set@demo"),
         (Target("infer", "demo", "relaygen"), "infer@demo-relaygen"),
