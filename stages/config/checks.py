@@ -15,8 +15,8 @@ NEEDED_METHODS = {
     "large": "every speedup is against it",
     "relaygen": "the ablation compares its variants with it",
 }
-# The sets of the bundled task and their scoring, and how many problems one may ask for. Not imported
-# from there: every stage reads params.yaml, and would depend on the task's code.
+# The sets of the bundled task and their scoring. Not imported from there: every stage reads
+# params.yaml, and would depend on the task's code.
 TOY_SETS = {
     "train": "math",
     "train_choice": "choice",
