@@ -71,7 +71,7 @@ class Relay(base.Machine):
             return Request(engine, self.ids, self.left, stop=(*SENTENCE_ENDS, THINK_END))
         return Request(engine, self.ids, self.left, (*self.setting.cues, THINK_END))
 
-    def feed(self, completion: Completion, wall_s: float) -> None:
+    def _feed(self, completion: Completion, wall_s: float) -> None:
         if self.mode == "answer":
             self._take(completion.token_ids, None, wall_s)
             self.answer.finish_reason = completion.finish_reason

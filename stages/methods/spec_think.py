@@ -114,7 +114,7 @@ class SpecThink(base.Machine):
         }
         return Request(engine, ids, min(tokens[self.mode], left))
 
-    def feed(self, completion: Completion, wall_s: float) -> None:
+    def _feed(self, completion: Completion, wall_s: float) -> None:
         if self.mode == "draft" and mood(completion.text) != "neutral":
             self.patience.negatives += mood(completion.text) == "negative"
             self.dropped_s = wall_s

@@ -1,6 +1,7 @@
 """Speculative Thinking's trigger rules, case by case: one character is one token."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -149,3 +150,10 @@ def test_it_is_asked_like_the_others_unless_its_line_says_steps() -> None:
     lines = [line, {**line, "prompt": "steps"}]
     columns = [Method.model_validate(settings).prompt_column for settings in lines]
     assert columns == ["prompt_ids", "steps_prompt_ids"]
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "content_filter", "repetition", None])
+def test_a_completion_that_was_broken_off_is_refused(reason: Any) -> None:
+    spec = machine()
+    with pytest.raises(ValueError, match=f"ended with {reason!r}"):
+        spec.feed(Completion(encode("One"), "One", reason), wall_s=1.0)
