@@ -6,18 +6,22 @@ Answers are keyed by this module too: it imports nothing else of the engines.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from math import exp
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stages.methods.base import Completion, FinishReason, Request
+from stages.methods.base import HALF, Completion, FinishReason, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from tokenizers import Tokenizer
 
 SHOWN = 120  # characters of a bad reply that a message repeats
+CONTEXT = 32  # tokens of the prompt that can change how the next ones decode; fewer do
 ROUNDING = 1e-3  # a probability may come out that much above 1
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -128,6 +132,75 @@ def completion(
     details = usage.prompt_tokens_details
     cached = (details and details.cached_tokens) or 0
     return Completion(token_ids, text, choice.finish_reason, stop, cached)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What token ids say, behind those of `lead`, whose text takes `skip` characters."""
+
+    ids: list[int]
+    tokenizer: Tokenizer
+    lead: Sequence[int] = ()
+    skip: int = 0
+
+    def first(self, n: int) -> str:
+        """Return the text of the first `n` ids, special tokens included."""
+        return decode([*self.lead, *self.ids[:n]], self.tokenizer)[self.skip :]
+
+
+def settled(given: Completion, prompt_ids: Sequence[int], tokenizer: Tokenizer) -> Completion:
+    """Return a completion with its ids cut to its text: the last one completes the stop string.
+
+    With drafted tokens an engine may return ids from behind the stop string. Its text may begin
+    with the whole prompt, where the prompt ends inside a character: that part is taken away.
+    Raises BadReplyError if ids and text cannot be made to agree.
+    """
+    text, written = given.text, Written(given.token_ids, tokenizer)
+    if (n := needed(written, text, given.stop)) is None:
+        text, written = in_context(given, prompt_ids, tokenizer)
+        if (n := needed(written, text, given.stop)) is None:
+            ids_say = shown(written.first(len(given.token_ids)))
+            raise BadReplyError(f"its ids say {ids_say}, its text is {shown(text)}")
+    return replace(given, token_ids=given.token_ids[:n], text=text)
+
+
+def needed(written: Written, text: str, stop: str | None) -> int | None:
+    """Return how many of the ids a text takes; None if they do not say that."""
+    n = len(written.ids)
+    decoded = written.first(n)
+    last = written.ids[-1:]
+    if stop is None:
+        # The end of a character may be missing in a text, and so may a stop token.
+        if decoded.startswith(text) and not decoded[len(text) :].strip(HALF):
+            return n
+        return n if not written.tokenizer.decode(last) and written.first(n - 1) == text else None
+    if not decoded.startswith(text):
+        return None
+    # Where the last token reaches into the text, nothing is decoded again.
+    if len(decode(last, written.tokenizer)) > len(decoded) - len(text):
+        return n
+    while n > 1 and written.first(n - 1).startswith(text):
+        n -= 1
+    return n
+
+
+def in_context(
+    given: Completion, prompt_ids: Sequence[int], tokenizer: Tokenizer
+) -> tuple[str, Written]:
+    """Return the completion's own part of its text, and what its ids add to the prompt.
+
+    By themselves, ids may lack a leading blank, or the first half of a character.
+    """
+    lead = prompt_ids[-CONTEXT:]
+    before, text = decode(lead, tokenizer), given.text
+    if before.endswith(HALF):
+        text = text.removeprefix(decode(prompt_ids, tokenizer).rstrip(HALF))
+    return text, Written(given.token_ids, tokenizer, lead, len(before.rstrip(HALF)))
+
+
+def decode(ids: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Return the text of token ids, special tokens included."""
+    return tokenizer.decode(list(ids), skip_special_tokens=False)
 
 
 def margins_in(content: bytes, n_tokens: int) -> list[float | None]:

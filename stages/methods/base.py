@@ -18,6 +18,7 @@ Handoff = Literal["tokens", "text"]
 FinishReason = Literal["stop", "length"]
 FINISHED = get_args(FinishReason)
 THINK_END = "</think>"
+HALF = "\N{REPLACEMENT CHARACTER}"  # what the bytes of half a character decode to
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Machine(ABC):
     def next_request(self) -> Request | None:
         """Return what to ask next; None when the answer is finished."""
 
+    @abstractmethod
     def feed(self, completion: Completion, wall_s: float) -> None:
         """Take the result of the last request; `wall_s`: the seconds that it took.
 
@@ -116,11 +118,6 @@ class Machine(ABC):
         """
         if completion.finish_reason not in FINISHED:
             raise ValueError(f"a completion that ended with {completion.finish_reason!r}")
-        self._feed(completion, wall_s)
-
-    @abstractmethod
-    def _feed(self, completion: Completion, wall_s: float) -> None:
-        """Take a completion that is whole."""
 
 
 class Method(Block, ABC):
