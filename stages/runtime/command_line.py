@@ -1,4 +1,4 @@
-"""What every stage's command line shares: logging, signals, and errors in one line."""
+"""What all command lines share: arguments, logging, signals, and errors in one line."""
 
 import argparse
 import logging
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from stages.runtime import owners
 from stages.runtime.errors import UserError
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with what all stages take."""
+    """Return a parser with the arguments of all stages."""
     result = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -24,7 +25,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def start_log(path: Path | None) -> None:
-    """Plain lines with times to `path`; the terminal gets progress bars and errors only."""
+    """Log lines with times to `path`; the terminal shows only progress bars and errors."""
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         logging.basicConfig(
@@ -39,20 +40,24 @@ def start_log(path: Path | None) -> None:
 
 
 def warn(line: str) -> None:
-    """Say what the run goes on in spite of, in the log and on the terminal."""
+    """Print a warning on the terminal, and log it."""
     if logging.getLogger().handlers:
         logging.warning("warning: %s", line)
     print(f"warning: {line}", file=sys.stderr)
 
 
 def engine_logs(log: Path | None) -> Path:
-    """The folder for the servers' output: beside the stage's log, named after it."""
+    """Return the folder for the servers' logs: beside the stage's log, named after it."""
     return log.with_suffix("") if log else Path("logs/engines")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; a user's mistake ends in one line and exit code 1, SIGTERM as Ctrl-C does."""
+    """Call `main`; a UserError ends in one line and exit code 1.
+
+    SIGTERM ends the process as Ctrl-C does: engines are stopped.
+    """
     signal.signal(signal.SIGTERM, terminate)
+    owners.obey()
     try:
         main()
     except UserError as error:
@@ -66,5 +71,5 @@ def run(main: Callable[[], None]) -> None:
 
 
 def terminate(signum: int, frame: FrameType | None) -> None:
-    """Leave through every `finally` on SIGTERM, so that engines are stopped."""
+    """Exit on SIGTERM through every `finally`, so that engines are stopped."""
     sys.exit(128 + signum)

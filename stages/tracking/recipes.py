@@ -91,7 +91,6 @@ STAGES = {
          "max_model_len"),
     ),
     "tokenizer": Stage("pair", ("tokenizers", "tokenizer")),
-    "availability": Stage("pair", ("problem_sets",)),
     "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method")),
     "margins": Stage("pair", ENGINES),
     "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "include_prompt")),
@@ -439,7 +438,6 @@ PAIR: dict[str, Resolver] = {
     ),
     "shuffle": lambda params, target: not pair_of(params, target).as_released.options,
     "needed_for": needed_for,
-    "problem_sets": lambda params, target: list(pair_of(params, target).problem_sets),
     "tokenizer": lambda params, target: pair_of(params, target).engines["large"],
     "tokenizers": lambda params, target: pair_of(params, target).engines,
     "engines": lambda params, target: {

@@ -11,7 +11,7 @@ from stages.tracking.recipes import Target
 from stages.tracking.status import Result
 
 # Rules whose outputs are one stage's in dvc.yaml.
-TOGETHER = {"tokenizer": "prepare", "availability": "prepare", "merge": "infer"}
+TOGETHER = {"tokenizer": "prepare", "merge": "infer"}
 
 
 def stage_of(target: Target, params: Params) -> str:

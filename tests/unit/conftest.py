@@ -15,7 +15,7 @@ from stages.config.params import load
 from stages.config.schema import Params
 from stages.engine.spec import EngineSpec, specs
 from stages.problems import wordings
-from stages.tracking import code, commands, digests, host, recipes
+from stages.tracking import code, commands, digests, host, memory, recipes
 
 # What is read once per process.
 READ_ONCE: tuple[Callable[[], None], ...] = (
@@ -25,9 +25,12 @@ READ_ONCE: tuple[Callable[[], None], ...] = (
     commands.commands.cache_clear,
     wordings.reference.cache_clear,
     cue_sets.reference.cache_clear,
+    recipes.code_of.cache_clear,
+    recipes.installed.cache_clear,
     recipes.locked_vllm.cache_clear,
     host.output.cache_clear,
 )
+OWN_MEMORY = memory.FOLDER
 COPIED = ("containers", "data", "demo_pair", "stages", "workflow")
 
 
@@ -62,10 +65,19 @@ def forget() -> None:
         clear()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered of the checkout's files is remembered outside of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "FOLDER", tmp_path_factory.mktemp("memory"))
+        yield
+
+
 @pytest.fixture
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder as the current one; what is remembered of files is remembered there."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "FOLDER", OWN_MEMORY)
     forget()
     yield tmp_path
     forget()
@@ -85,6 +97,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(code, "ROOT", folder)
+        patch.setattr(memory, "FOLDER", OWN_MEMORY)
         forget()
         yield folder
     forget()

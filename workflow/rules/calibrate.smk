@@ -41,27 +41,15 @@ rule prepare:
         "python -m stages.prepare --pair {wildcards.pair:q} --set {wildcards.set:q} --recipe {params.recipe:q} --log {log:q} --out {params.folder:q}"
 
 
-rule availability:
-    input:
-        lambda w: sets_of(w.pair),
-    output:
-        "results/{pair}/problems/unavailable.yaml",
-        "results/{pair}/problems/unavailable.provenance.json",
-    log:
-        "logs/{pair}/availability.log",
-    benchmark:
-        "logs/{pair}/availability.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        recipe=lambda w: recipe("availability", w.pair),
-        folder=lambda w, output: Path(output[0]).parent,
-    message:
-        "Benchmarks that {wildcards.pair} goes without"
-    shell:
-        "python -m stages.availability --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {params.folder:q} --out {output[0]:q}"
+# Targets: what dvc.yaml asks for of a pair.
+for pair in PARAMS.run:
+
+    rule:
+        name:
+            f"problems_of_{pair}"
+        input:
+            f"results/{pair}/problems/tokenizer.json",
+            sets_of(pair),
 
 
 rule traces:

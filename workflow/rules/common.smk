@@ -47,18 +47,10 @@ def sets_of(pair):
     )
 
 
-def benchmarks_of(pair, method):
-    """The problem sets that a method answers, and which of them cannot be read."""
+def benchmarks_of(pair, method="large"):
+    """The problem sets that a method answers."""
     names = selection.benchmarks_of(PARAMS, pair, method)
-    return [
-        *expand("results/{pair}/problems/{set}.parquet", pair=pair, set=names),
-        f"results/{pair}/problems/unavailable.yaml",
-    ]
-
-
-def sets_and_gaps(pair):
-    """The benchmarks of a pair, and which of them cannot be read."""
-    return benchmarks_of(pair, "large")
+    return expand("results/{pair}/problems/{set}.parquet", pair=pair, set=names)
 
 
 def mined(pair, method):

@@ -110,7 +110,7 @@ rule merge:
 
 rule score:
     input:
-        problems=lambda w: sets_and_gaps(w.pair),
+        problems=lambda w: benchmarks_of(w.pair),
         generations=lambda w: generations_of(methods_of(w.pair), w.pair),
     output:
         "results/{pair}/scores.parquet",
@@ -134,7 +134,7 @@ rule score:
 
 rule summary:
     input:
-        problems=lambda w: sets_and_gaps(w.pair),
+        problems=lambda w: benchmarks_of(w.pair),
         scores="results/{pair}/scores.parquet",
         generations=lambda w: generations_of(methods_of(w.pair), w.pair),
     output:
@@ -219,7 +219,7 @@ rule speed:
 
 rule answer_stage:
     input:
-        problems=lambda w: sets_and_gaps(w.pair),
+        problems=lambda w: benchmarks_of(w.pair),
         large="results/{pair}/generations/large",
     output:
         table="results/summaries/{pair}/answer_stage.csv",
