@@ -10,7 +10,7 @@ class Settings(Block):
     """The settings of one stage. Those that its recipe does not hold are not set.
 
     Reading one of these raises AttributeError, so a result cannot depend on a setting that its
-    recipe does not name (stages.tracking.recipes says which stage has which).
+    recipe does not name (stages.tracking.targets says which stage has which).
     """
 
     pair: str

@@ -12,7 +12,8 @@ from stages.config.schema import Params
 from stages.generation.store import STORE, Store, answers_in, folders, size_of
 from stages.tracking import recipes
 from stages.tracking.files import Row
-from stages.tracking.recipes import Target, job_of
+from stages.tracking.recipes import job_of
+from stages.tracking.targets import Target
 
 
 class Kept(NamedTuple):

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from operator import itemgetter
-from typing import Literal
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from stages.methods.base import Answer, Completion, Request, Setting
+from stages.methods.base import Answer, Completion, FinishReason, Request, Setting
 from stages.methods.matching import CueSet
 from stages.methods.relay import Relay
 
@@ -41,7 +40,7 @@ class TraceEngine:
         stops = [(self._next(stop, begin) + len(stop), stop) for stop in request.stop]
         end, stop = min(stops, key=itemgetter(0), default=(len(self.text) + 1, ""))
         if end > len(self.text):
-            reason: Literal["stop", "length"] = "stop" if self.ended else "length"
+            reason: FinishReason = "stop" if self.ended else "length"
             return Completion(self.ids[first:], self.text[begin:], reason)
         last = bisect_left(self.ends, end)
         return Completion(self.ids[first : last + 1], self.text[begin:end], "stop", stop)

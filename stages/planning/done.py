@@ -11,7 +11,8 @@ from stages.generation.store import Store, answers_in
 from stages.planning.jobs import Job
 from stages.planning.pair import PlannedPair
 from stages.tracking import recipes
-from stages.tracking.recipes import Target
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 
 RESULTS = Path("results")
 
@@ -68,7 +69,7 @@ def kept_by_method(
     pair: PlannedPair, target: Target, cues: list[str], benchmarks: Sequence[str]
 ) -> dict[str, int]:
     """Return {benchmark: answers of a method to its problems in the store}."""
-    settings = recipes.settings_of(pair.params, target)
+    settings = settings_of(pair.params, target)
     store = asking.answers_store(settings, settings.method, cues)
     column, repeats = settings.method.prompt_column, settings.repeats
     files = {name: RESULTS / pair.name / "problems" / f"{name}.parquet" for name in benchmarks}
@@ -81,7 +82,7 @@ def kept_by_method(
 
 def kept_latencies(pair: PlannedPair, cue_sets: dict[str, list[str]]) -> int:
     """Return the timed answers in the store that were measured on a machine like this one."""
-    settings = recipes.settings_of(pair.params, Target("latency", pair.name))
+    settings = settings_of(pair.params, Target("latency", pair.name))
     if not settings.methods.keys() <= cue_sets.keys():
         return 0
     recipe = recipes.latency_recipe(settings, cue_sets)

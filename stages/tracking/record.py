@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from stages.config.schema import Params
 from stages.runtime.errors import UserError
 from stages.tracking import status
-from stages.tracking.recipes import Target
 from stages.tracking.status import Result
+from stages.tracking.targets import Target
 
 # Rules whose outputs are one stage's in dvc.yaml.
 TOGETHER = {"tokenizer": "prepare", "merge": "infer"}

@@ -16,7 +16,7 @@ from stages.tracking import digests, recipes
 from stages.tracking.files import Row
 from stages.tracking.memory import Memory
 from stages.tracking.notes import note_beside, read_provenance
-from stages.tracking.recipes import Target
+from stages.tracking.targets import STAGES, Target
 
 RESULTS = Path("results")
 # A method's answers are one output of their rule: a folder in this one.
@@ -113,7 +113,7 @@ def to_force(params: Params) -> list[str]:
     inputs, as it may be after a checkout.
     """
     found = list(results(params))
-    order = {stage: i for i, stage in enumerate(recipes.STAGES)}
+    order = {stage: i for i, stage in enumerate(STAGES)}
     for result in sorted(found, key=lambda one: order[one.target.stage] if one.target else -1):
         if result.target and not result.why:
             set_time(result)

@@ -17,7 +17,8 @@ import pytest
 
 from stages.config.schema import Model, Params
 from stages.engine import models, server
-from stages.engine.client import Client, margin
+from stages.engine.client import Client
+from stages.engine.replies import margin
 from stages.engine.server import Engine
 from stages.engine.spec import EngineSpec, specs
 from stages.methods.base import Request
@@ -83,7 +84,7 @@ async def test_margins_are_those_of_the_servers_own_log_probabilities(
         body = {"model": "model", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 2}
         reply = await client.http.post("/v1/completions", json=body)
         asked = (await reply.json())["choices"][0]["prompt_logprobs"]
-    wanted = [margin(position) for position in asked]
+    wanted = [None, *map(margin, asked[1:])]
     assert found[0] is None
     assert all(value is not None and 0 <= value <= 1 for value in found[1:])
     assert found == wanted

@@ -35,6 +35,8 @@ class Engine:
         self.salts: list[str] = []
         self.in_flight = self.most = 0
         self.failing: set[int] = set()
+        self.ids = [5, 2]
+        self.text = TOKENIZER.decode(self.ids, skip_special_tokens=False)
 
     async def complete(self, request: Request, seed: int, salt: str) -> Completion:
         first = request.prompt_ids[0]
@@ -48,7 +50,7 @@ class Engine:
         self.in_flight -= 1
         if first in self.failing:
             raise RequestFailedError("down")
-        return Completion([5, 2], "x", "stop")
+        return Completion(self.ids, self.text, "stop")
 
 
 @pytest.fixture
@@ -107,6 +109,14 @@ def test_an_answer_that_fails_stops_none_of_the_others_and_is_named(
     )
     missing = asking.unanswered(prompts(10), Store(tmp_path))
     assert [task.problem for task in missing] == [3, 7]
+
+
+def test_an_answer_whose_ids_are_not_its_text_is_not_kept(engine: Engine, tmp_path: Path) -> None:
+    engine.text = "another"
+    with pytest.raises(UserError, match="1 of 1 answers failed, first: problem 0, repeat 0: engine "
+                       r"'large': its ids say .*, its text is 'another'"):  # fmt: skip
+        collect(prompts(1), tmp_path)
+    assert len(asking.unanswered(prompts(1), Store(tmp_path))) == 1
 
 
 def test_only_what_the_store_lacks_is_asked_for(engine: Engine, tmp_path: Path) -> None:

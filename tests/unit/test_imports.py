@@ -81,6 +81,7 @@ def test_asking_an_engine_imports_neither_params_nor_the_server() -> None:
         "stages.config.block",
         "stages.engine",
         "stages.engine.client",
+        "stages.engine.replies",
         "stages.engine.spec",
         "stages.methods",
         "stages.methods.base",

@@ -15,7 +15,7 @@ from stages.config.params import load
 from stages.perf.dag import stage_modules
 from stages.tracking import record
 from stages.tracking.commands import RULES, commands
-from stages.tracking.recipes import STAGES, targets
+from stages.tracking.targets import STAGES, targets
 
 pytestmark = pytest.mark.unit
 

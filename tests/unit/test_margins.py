@@ -1,7 +1,6 @@
-"""Margins from known log probabilities, and their way into the table."""
+"""The way of margins into the table."""
 
 import asyncio
-from math import log
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.config.params import load
-from stages.engine.client import RequestFailedError, margin
+from stages.engine.client import RequestFailedError
 from stages.engine.models import tokenizer
 from stages.generation import margins
 from stages.generation.margins import ROW_GROUP, SCHEMA, Kept, Margins, profile, tables, write
@@ -21,23 +20,6 @@ from stages.tracking.notes import read_provenance
 
 pytestmark = pytest.mark.unit
 TOKENIZER = tokenizer(load(Path("params.yaml")).pair("demo").engines["large"])
-
-
-def entry(probability: float, rank: int) -> dict[str, object]:
-    return {"logprob": log(probability), "rank": rank, "decoded_token": "x"}
-
-
-def test_the_margin_is_the_distance_of_the_two_likeliest() -> None:
-    assert margin({"5": entry(0.7, 1), "6": entry(0.2, 2)}) == pytest.approx(0.5)
-
-
-def test_the_token_that_was_written_does_not_matter() -> None:
-    position = {"9": entry(0.01, 7), "5": entry(0.6, 1), "6": entry(0.3, 2)}
-    assert margin(position) == pytest.approx(0.3)
-
-
-def test_nothing_predicts_the_first_token() -> None:
-    assert margin(None) is None
 
 
 class Scripted:

@@ -21,7 +21,9 @@ from stages.tracking import status
 from stages.tracking.files import Row, write_text
 from stages.tracking.frames import read_parquet, write_parquet
 from stages.tracking.notes import read_provenance
-from stages.tracking.recipes import Target, job_of, settings_of
+from stages.tracking.recipes import job_of
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 from tests.unit.conftest import edited
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("project")]

@@ -26,7 +26,9 @@ from stages.planning.work import PlannedWork, planned_work, total
 from stages.runtime.errors import UserError
 from stages.tracking.files import write_text
 from stages.tracking.frames import write_parquet
-from stages.tracking.recipes import Target, latency_recipe, settings_of
+from stages.tracking.recipes import latency_recipe
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 
 pytestmark = pytest.mark.unit
 

@@ -19,7 +19,7 @@ from stages.engine import models
 from stages.engine.hub import UnavailableError
 from stages.methods.base import PromptName
 from stages.problems import sources
-from stages.problems.availability import left_out
+from stages.problems.availability import reasons
 from stages.problems.fit import check_draft, check_models, draft_sizes
 from stages.problems.prompts import SCHEMA, chat_tokenizer, check_lengths, problem_set, render
 from stages.problems.wordings import template
@@ -27,7 +27,8 @@ from stages.runtime.errors import UserError
 from stages.tracking.digests import of_value
 from stages.tracking.frames import read_parquet
 from stages.tracking.notes import read_provenance
-from stages.tracking.recipes import Target, settings_of
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.unit
@@ -209,7 +210,7 @@ def test_a_gated_benchmark_is_left_out_with_its_reason_and_the_others_go_on(
     assert rows == {
         "chains_calibration": 70, "chains_short": 30, "chains_long": 60, "chains_choice": 0,
     }  # fmt: skip
-    assert left_out(tmp_path / "chains_choice.parquet") == "Owner/set is gated"
+    assert reasons(tmp_path, rows) == {"chains_choice": "Owner/set is gated"}
     assert (tmp_path / "tokenizer.json").is_file()
     assert capsys.readouterr().err.startswith(
         "warning: chains_choice is left out: Owner/set is gated; then prepare it again"

@@ -17,7 +17,8 @@ from stages.tracking import digests, host, provenance, recipes
 from stages.tracking.files import Row
 from stages.tracking.frames import write_csv, write_parquet
 from stages.tracking.notes import read_provenance, write_provenance
-from stages.tracking.recipes import Job, Target, job_of
+from stages.tracking.recipes import Job, job_of
+from stages.tracking.targets import Target
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))

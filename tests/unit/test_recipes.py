@@ -15,7 +15,8 @@ from stages.config.schema import Params
 from stages.runtime.errors import UserError
 from stages.tracking import recipes
 from stages.tracking.files import Row
-from stages.tracking.recipes import STAGES, Target, settings_of
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import FOLDER, STAGES, Target, targets
 from tests.unit.conftest import changed, edited, forget, params_with
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("project")]
@@ -41,7 +42,7 @@ def demo() -> Params:
 
 def made(params: Params) -> dict[Target, Row]:
     """The recipes of a run."""
-    return {target: recipes.job_of(params, target).recipe for target in recipes.targets(params)}
+    return {target: recipes.job_of(params, target).recipe for target in targets(params)}
 
 
 @pytest.fixture(scope="module")
@@ -492,19 +493,17 @@ def test_recipes_of_what_a_run_does_not_have_any_more_are_removed() -> None:
     assert gone.is_file()
     recipes.write_all(demo())
     assert not gone.exists()
-    assert sorted(recipes.FOLDER.rglob("*.yaml")) == sorted(
-        target.path for target in recipes.targets(demo())
-    )
+    assert sorted(FOLDER.rglob("*.yaml")) == sorted(target.path for target in targets(demo()))
 
 
 def test_recipes_are_there_for_every_pair_of_a_run() -> None:
     params = params_with("run", ["demo", "qwen3"])
-    files = {target.path for target in recipes.targets(params)}
+    files = {target.path for target in targets(params)}
     assert {
         Path("results/recipes/qwen3/prepare/aime25.yaml"),
         Path("results/recipes/tables.yaml"),
     } <= files
-    assert len(files) == len(list(recipes.targets(params)))
+    assert len(files) == len(list(targets(params)))
 
 
 def test_a_recipe_names_no_folder_of_this_machine(before: dict[Target, Row]) -> None:
@@ -559,7 +558,7 @@ def test_differences_name_settings_modules_and_files() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_knows_no_setting_that_its_recipe_does_not_hold(stage: str) -> None:
-    target = next(one for one in recipes.targets(demo()) if one.stage == stage)
+    target = next(one for one in targets(demo()) if one.stage == stage)
     settings = settings_of(demo(), target)
     for name in type(settings).model_fields:
         if name in STAGES[stage].settings:

@@ -10,9 +10,9 @@ from stages.config.params import load
 from stages.config.schema import Params
 from stages.runtime.errors import UserError
 from stages.tracking import record, status
-from stages.tracking.recipes import Target, targets
 from stages.tracking.record import stage_of, stages
 from stages.tracking.status import Result
+from stages.tracking.targets import Target, targets
 
 pytestmark = pytest.mark.unit
 

@@ -14,8 +14,9 @@ from stages.config.schema import Params
 from stages.tracking import host, memory, provenance, recipes, status
 from stages.tracking.frames import write_csv, write_parquet
 from stages.tracking.notes import note_beside, write_provenance
-from stages.tracking.recipes import Job, Target, job_of
+from stages.tracking.recipes import Job, job_of
 from stages.tracking.status import UNKNOWN, reasons, results, set_time, stale, to_force
+from stages.tracking.targets import Target
 from tests.unit.conftest import edited, forget
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("project")]

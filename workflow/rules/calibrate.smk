@@ -15,7 +15,7 @@ rule tokenizer:
     message:
         "Tokenizer of {wildcards.pair}, once its models fit together"
     shell:
-        "python -m stages.tokenizer --pair {wildcards.pair} --recipe {params.recipe} --log {log} --out {output[0]}"
+        "python -m stages.tokenizer --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --out {output[0]:q}"
 
 
 rule prepare:
@@ -38,7 +38,7 @@ rule prepare:
     message:
         "Problems and prompts of {wildcards.set}, {wildcards.pair}"
     shell:
-        "python -m stages.prepare --pair {wildcards.pair} --set {wildcards.set} --recipe {params.recipe} --log {log} --out {params.folder}"
+        "python -m stages.prepare --pair {wildcards.pair:q} --set {wildcards.set:q} --recipe {params.recipe:q} --log {log:q} --out {params.folder:q}"
 
 
 # Targets: what dvc.yaml asks for of a pair.
@@ -73,7 +73,7 @@ rule traces:
     message:
         "Reasoning traces of {wildcards.pair}'s large model on the calibration set"
     shell:
-        "python -m stages.traces --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {input} --out {output}"
+        "python -m stages.traces --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {input:q} --out {output:q}"
 
 
 rule margins:
@@ -97,7 +97,7 @@ rule margins:
     message:
         "Probability margins of {wildcards.pair}'s small model on the traces"
     shell:
-        "python -m stages.margins --pair {wildcards.pair} --recipe {params.recipe} --log {log} --traces {input} --out {output}"
+        "python -m stages.margins --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --traces {input:q} --out {output:q}"
 
 
 rule cues:
@@ -121,4 +121,4 @@ rule cues:
     message:
         "Cue effects and selection for {wildcards.pair}"
     shell:
-        "python -m stages.cues --pair {wildcards.pair} --recipe {params.recipe} --log {log} --margins {input} --out {output.table} --selected {output.selected}"
+        "python -m stages.cues --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --margins {input:q} --out {output.table:q} --selected {output.selected:q}"

@@ -1,9 +1,11 @@
+import re
+
 from snakemake.exceptions import WorkflowError
 from stages.config import params as settings
 from stages.config import selection
 from stages.runtime.errors import UserError
 from stages.tracking import recipes, status
-from stages.tracking.recipes import Target
+from stages.tracking.targets import Target
 
 if config:
     raise WorkflowError("--config is not read here; edit params.yaml instead")
@@ -85,10 +87,13 @@ def gpus(pair, roles):
     return sum(engines[role].gpus for role in set(roles))
 
 
+def one_of(names):
+    """A pattern for one of these names, which may have dots."""
+    return "|".join(map(re.escape, dict.fromkeys(names)))
+
+
 wildcard_constraints:
-    pair="|".join(PARAMS.pairs),
-    set="|".join(
-        dict.fromkeys(s for p in PARAMS.pairs.values() for s in p.problem_sets)
-    ),
-    method="|".join(PARAMS.all_methods),
+    pair=one_of(PARAMS.pairs),
+    set=one_of(s for p in PARAMS.pairs.values() for s in p.problem_sets),
+    method=one_of(PARAMS.all_methods),
     part=r"\d+",
