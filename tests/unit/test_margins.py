@@ -112,7 +112,7 @@ def peak(folder: Path, n: int) -> float:
 
 
 def test_memory_does_not_grow_with_the_number_of_traces(tmp_path: Path) -> None:
-    few, many = (alone(peak, tmp_path, n) for n in (200, 2000))
+    few, many = (alone(peak, tmp_path, n) for n in (100, 1000))
     assert many < few + 0.05
 
 
