@@ -127,23 +127,30 @@ def wait_ready(engine: Engine, deadline: float) -> None:
 
     Raises UserError if the server dies or the deadline passes.
     """
-    while time.monotonic() < deadline:
-        if not engine.alive:
-            raise UserError(
-                f"engine '{engine.role}' died while starting (exit code "
-                f"{engine.process.returncode}): {last_error(engine.log_file)}; "
-                f"see {engine.log_file}"
-            )
-        try:
-            if httpx.get(f"{engine.url}/health", timeout=1).status_code == httpx.codes.OK:
+    # No proxy of the environment stands before 127.0.0.1.
+    with httpx.Client(base_url=engine.url, timeout=1, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if not engine.alive:
+                raise UserError(
+                    f"engine '{engine.role}' died while starting (exit code "
+                    f"{engine.process.returncode}): {last_error(engine.log_file)}; "
+                    f"see {engine.log_file}"
+                )
+            if is_healthy(client):
                 return
-        except httpx.TransportError:
-            pass
-        time.sleep(PROBE_EVERY_S)
+            time.sleep(PROBE_EVERY_S)
     raise UserError(
         f"engine '{engine.role}' was not ready in time (engines.start_timeout_s); "
         f"see {engine.log_file}"
     )
+
+
+def is_healthy(client: httpx.Client) -> bool:
+    """Return whether the server answers that it is ready."""
+    try:
+        return client.get("/health").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
 
 
 def last_error(log_file: Path) -> str:

@@ -16,6 +16,7 @@ from stages.engine import models, server
 from stages.engine.client import Client, RequestFailedError
 from stages.engine.server import Engine
 from stages.engine.spec import EngineSpec, specs
+from stages.engine.watch import watched
 from stages.generation.answering import Answering, Task
 from stages.generation.failures import Failures
 from stages.generation.store import Store
@@ -112,10 +113,14 @@ def collect(
 
 @asynccontextmanager
 async def connected(
-    engines: Engines, sampling: Sampling, infer: Infer
+    engines: Engines, sampling: Sampling | None, infer: Infer
 ) -> AsyncIterator[Mapping[str, Client]]:
-    """Open a client for each engine."""
+    """Open a client for each engine, and watch the engines.
+
+    `sampling`: None where nothing is written. Raises UserError once an engine serves no more.
+    """
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watched(engines.values()))
         yield {
             role: await stack.enter_async_context(Client(engine, sampling, infer))
             for role, engine in engines.items()

@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -22,8 +21,9 @@ from tokenizers import Tokenizer
 
 from stages.analysis.trace_files import BATCH_ROWS, BUFFER_BYTES
 from stages.config.schema import Infer
-from stages.engine.client import Client, RequestFailedError
+from stages.engine.client import RequestFailedError
 from stages.engine.server import Engine
+from stages.generation.asking import connected
 from stages.generation.failures import Failures
 from stages.generation.store import Key, Store
 from stages.runtime.progress import Progress
@@ -191,10 +191,10 @@ async def measure(
     """
     # Twice as many as the engine takes at once: it never waits for the next.
     at_once = 2 * infer.concurrency
-    async with AsyncExitStack() as stack:
-        client = Client(engine, None, infer) if engine else None
-        reader = await stack.enter_async_context(client) if client else None
-        await write(out, tables(traces, Kept(store, reader), at_once, tokenizer), origin)
+    engines = {"reader": engine} if engine else {}
+    async with connected(engines, None, infer) as clients:
+        reader = Kept(store, clients.get("reader"))
+        await write(out, tables(traces, reader, at_once, tokenizer), origin)
 
 
 def missing(traces: Path, store: Store) -> bool:

@@ -1,9 +1,14 @@
 """How servers are started, without starting one."""
 
 import socket
+import subprocess
 import sys
+import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -15,6 +20,30 @@ from stages.runtime.errors import UserError
 from tests.unit.conftest import engine_specs
 
 pytestmark = pytest.mark.unit
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """A server that is ready."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Print nothing."""
+
+
+class Running(subprocess.Popen[bytes]):
+    """A server's process that goes on."""
+
+    def __init__(self) -> None:
+        """Start nothing."""
+
+    def poll(self) -> int | None:
+        return None
+
+    def __del__(self) -> None:
+        """Wait for nothing."""
 
 
 @pytest.mark.parametrize(
@@ -58,6 +87,21 @@ def test_free_port_gives_a_wanted_port_or_refuses() -> None:
         taken.bind((HOST, port))
         with pytest.raises(UserError, match=f"port {port} .* is taken"):
             server.free_port(port)
+
+
+def test_the_environments_proxies_and_certificates_do_not_concern_a_server_of_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    with HTTPServer((HOST, 0), Healthy) as http:
+        Thread(target=http.serve_forever, daemon=True).start()
+        url = f"http://{HOST}:{http.server_port}"
+        engine = server.Engine("small", url, "key", Running(), tmp_path / "log", drafts=False)
+        server.wait_ready(engine, time.monotonic() + 5)
+        http.shutdown()
 
 
 def test_the_last_error_of_a_log_is_named(tmp_path: Path) -> None:
