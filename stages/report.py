@@ -17,7 +17,7 @@ from stages.tracking.notes import write_provenance
 
 def main() -> None:
     """Write the report, or list what there is."""
-    parser = command_line.parser(__doc__)
+    parser = command_line.parser(__doc__, per_pair=False)
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--out", type=Path, help="report.html")
     parser.add_argument("--list", action="store_true", help="name tables, figures and report")

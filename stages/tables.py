@@ -30,7 +30,7 @@ def joined(files: list[Path]) -> pl.DataFrame:
 
 def main() -> None:
     """Write every table as .csv, .md and .tex."""
-    parser = command_line.parser(__doc__)
+    parser = command_line.parser(__doc__, per_pair=False)
     parser.add_argument("--summaries", type=Path, required=True, help="folder PAIR/TABLE.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     args = parser.parse_args()

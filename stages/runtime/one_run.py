@@ -15,8 +15,11 @@ def claim(lock: Path = LOCK) -> IO[str]:
 
     Raises UserError if another run has it. The lock ends with the process, even if it is killed.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    file = lock.open("a+")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{lock}: cannot be written to: {error.strerror}") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -27,7 +27,7 @@ from stages.methods.base import Method
 from stages.runtime.errors import UserError
 from stages.tracking import code, digests, host
 from stages.tracking.commands import command_of
-from stages.tracking.files import Row, write_text
+from stages.tracking.files import Row, check_room, write_text
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import FOLDER, STAGES, Stage, Target, targets
 
@@ -66,9 +66,12 @@ class Job:
 def begin(stage: str, args: Namespace) -> Job:
     """Return what a stage starts from, by its command line.
 
-    Raises UserError if the recipe that the run was planned with (`--recipe`) is another one.
+    Raises UserError if the recipe that the run was planned with (`--recipe`) is another one, and
+    before engines are started for answers that could not be written to disk.
     """
     params = load(args.params)
+    if "engines" in STAGES[stage].settings:
+        check_room()
     unit = STAGES[stage].per
     name = {"method": getattr(args, "method", None), "set": getattr(args, "set", None)}.get(unit)
     target = Target(stage, None if unit == "run" else args.pair, name)
@@ -87,7 +90,11 @@ def job_of(params: Params, target: Target) -> Job:
 
 
 def write_all(params: Params) -> dict[Target, Row]:
-    """Write the recipes of a run, those that changed; remove what it does not have any more."""
+    """Write the recipes of a run, those that changed; remove what it does not have any more.
+
+    Raises UserError if the folders that a run writes into cannot be written to.
+    """
+    check_room()
     recipes = {target: job_of(params, target).recipe for target in targets(params)}
     for target, recipe in recipes.items():
         text = as_text(recipe)

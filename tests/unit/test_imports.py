@@ -9,7 +9,8 @@ import pytest
 
 from stages.config.params import load
 from stages.perf.dag import stage_modules
-from stages.tracking.recipes import job_of, targets
+from stages.tracking.recipes import job_of
+from stages.tracking.targets import targets
 
 pytestmark = pytest.mark.unit
 HEAVY = {"torch", "transformers", "vllm", "datasets"}
