@@ -148,7 +148,7 @@ def wait_ready(engine: Engine, deadline: float) -> None:
 
 def last_error(log_file: Path) -> str:
     """Return the last line of a server's log that names an error, at most 300 characters."""
-    lines = log_file.read_text(errors="replace").splitlines()
+    lines = log_file.read_text(errors="replace", encoding="utf-8").splitlines()
     errors = [line for line in lines if "Error" in line or "error:" in line]
     return (errors or lines or ["no output"])[-1].strip()[-300:]
 

@@ -37,7 +37,7 @@ def kept(params: Params) -> list[Kept]:
 
 def about(folder: Path) -> str:
     """Return in a few words what a folder's answers are."""
-    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
     if method := recipe.get("method"):
         cues = f", {len(recipe['cues'])} cues" if recipe["cues"] else ""
         engines = ", ".join(recipe["engines"])
