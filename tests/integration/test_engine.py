@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +24,7 @@ from stages.engine.server import Engine
 from stages.engine.spec import EngineSpec, specs
 from stages.methods.base import Request
 from stages.runtime.errors import UserError
+from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.integration
 
@@ -81,18 +83,60 @@ async def test_margins_are_those_of_the_servers_own_log_probabilities(
     ids = few_problems["prompt_ids"][0].to_list()
     async with Client(engines["small"], params.pair("demo").sampling, params.infer) as client:
         found = await client.margins(ids)
-        body = {"model": "model", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 2}
-        reply = await client.http.post("/v1/completions", json=body)
-        asked = (await reply.json())["choices"][0]["prompt_logprobs"]
+        text = TOKENIZER.decode(ids, skip_special_tokens=False)
+        chat = [{"role": "user", "content": text}]
+        body = {"model": "model", "messages": chat, "max_tokens": 1, "prompt_logprobs": 2}
+        reply = await client.http.post("/v1/chat/completions", json=body)
+        asked = (await reply.json())["prompt_logprobs"]
     wanted = [None, *map(margin, asked[1:])]
     assert found[0] is None
     assert all(value is not None and 0 <= value <= 1 for value in found[1:])
     assert found == wanted
 
 
-def test_a_server_wants_its_key(engines: Mapping[str, Engine]) -> None:
-    reply = httpx.get(f"{engines['large'].url}/v1/models", headers={"Authorization": "Bearer x"})
-    assert reply.status_code == httpx.codes.UNAUTHORIZED
+def routes(log: Path) -> list[tuple[str, str]]:
+    """(method, path) of all that a server could serve, as its log lists them."""
+    listed = re.findall(r"Route: (/\S*), Methods: ([A-Z, ]+)", log.read_text())
+    found = [(method, path) for path, methods in listed for method in methods.split(", ")]
+    assert {("POST", "/invocations"), ("POST", "/tokenize"), ("GET", "/health")} <= set(found)
+    unlisted = ("/metrics", "/metrics/", "/", "/nothing", "/health/", "//health", "/v1/../health")
+    return sorted({*found, *(("GET", path) for path in unlisted), ("OPTIONS", "/v1/models")})
+
+
+OPEN = ("GET", "/health")
+SERVED = {
+    OPEN,
+    ("GET", "/metrics"),
+    ("GET", "/v1/models"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/inference/v1/generate"),
+}
+
+
+def test_nothing_but_the_health_check_answers_without_the_key(
+    engines: Mapping[str, Engine],
+) -> None:
+    large, small = engines["large"], engines["small"]
+    keys = (None, "", "Bearer", f"Bearer {small.key}", large.key, f"Bearer {large.key}x")
+    with httpx.Client(base_url=large.url) as client:
+        for method, path in routes(large.log_file):
+            for key in keys:
+                headers = {"Authorization": key} if key is not None else {}
+                reply = client.request(method, path, headers=headers)
+                wanted = httpx.codes.OK if (method, path) == OPEN else httpx.codes.UNAUTHORIZED
+                assert reply.status_code == wanted, (method, path, key)
+
+
+def test_nothing_but_what_is_needed_is_served_with_the_key(engines: Mapping[str, Engine]) -> None:
+    large = engines["large"]
+    headers = {"Authorization": f"Bearer {large.key}"}
+    with httpx.Client(base_url=large.url, headers=headers) as client:
+        answered = {
+            route
+            for route in routes(large.log_file)
+            if client.request(*route, json={}).status_code != httpx.codes.NOT_FOUND
+        }
+    assert answered == SERVED
 
 
 def test_a_missing_model_folder_is_one_line(params: Params, tmp_path: Path) -> None:

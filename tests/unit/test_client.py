@@ -235,6 +235,15 @@ async def test_a_time_out_names_its_key() -> None:
             await made.complete(REQUEST, 1, "salt")
 
 
+async def test_the_environments_proxies_do_not_concern_a_server_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    async with client(Scripted(GOOD).answer, retries=0) as made:
+        assert (await made.complete(REQUEST, 1, "salt")).text == " so"
+
+
 async def test_a_dead_server_is_not_asked_again() -> None:
     server = Scripted(web.Response(status=500))
     async with client(server.answer, process=Process(returncode=-9), retries=5) as made:

@@ -8,10 +8,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.config.params import load
-from stages.engine.client import RequestFailedError
+from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.engine.models import tokenizer
 from stages.generation import margins
-from stages.generation.margins import ROW_GROUP, SCHEMA, Kept, Margins, profile, tables, write
+from stages.generation.margins import (
+    ROW_GROUP,
+    SCHEMA,
+    Kept,
+    Margins,
+    key,
+    profile,
+    read_ids,
+    tables,
+    write,
+)
 from stages.generation.store import Store
 from stages.perf.harness import alone, peak_memory
 from stages.runtime.errors import UserError
@@ -93,16 +103,54 @@ def test_a_row_group_holds_whole_traces(tmp_path: Path) -> None:
     ]
 
 
-def test_a_trace_without_an_answer_is_named_and_no_table_is_left(tmp_path: Path) -> None:
-    class Failing(Scripted):
-        async def margins(self, token_ids: list[int]) -> Margins:
-            raise RequestFailedError("down")
+class Failing(Scripted):
+    """Fails on some traces, by their number."""
 
+    def __init__(self, *failing: int, error: type[RequestFailedError] = RequestFailedError) -> None:
+        super().__init__()
+        self.failing, self.error = failing, error
+        self.read: list[int] = []
+
+    async def margins(self, token_ids: list[int]) -> Margins:
+        found = await super().margins(token_ids)
+        self.read.append(token_ids[0])
+        if token_ids[0] in self.failing:
+            raise self.error("engine 'small': position 2: no two likeliest in None")
+        return found
+
+
+def test_a_trace_that_fails_is_named_and_no_table_is_left(tmp_path: Path) -> None:
     source = tmp_path / "traces.parquet"
-    pl.DataFrame(traces(3)).write_parquet(source)
-    with pytest.raises(UserError, match="problem 0, repeat 0: down; run again"):
-        asyncio.run(write(tmp_path / "m.parquet", tables(source, Failing(), 8, TOKENIZER), dict))
+    pl.DataFrame(traces(30)).write_parquet(source)
+    reader = Failing(0, 3)
+    with pytest.raises(UserError) as caught:
+        asyncio.run(write(tmp_path / "m.parquet", tables(source, reader, 8, TOKENIZER), dict))
+    assert str(caught.value) == (
+        "margins: 2 of 30 traces failed: problem 0, repeat 0; problem 3, repeat 0 (the first: "
+        "engine 'small': position 2: no two likeliest in None); run again to ask for these alone"
+    )
     assert list(tmp_path.iterdir()) == [source]
+    assert sorted(reader.read) == list(range(30)), "the others were read all the same"
+
+
+def test_margins_that_were_read_are_kept_though_others_failed(tmp_path: Path) -> None:
+    source = tmp_path / "traces.parquet"
+    pl.DataFrame(traces(5)).write_parquet(source)
+    with Store(tmp_path / "store") as store:
+        parts = tables(source, Kept(store, Failing(1)), 8, TOKENIZER)
+        with pytest.raises(UserError, match="1 of 5 traces failed"):
+            asyncio.run(write(tmp_path / "m.parquet", parts, dict))
+        lacking = [trace["problem_id"] for trace in traces(5) if key(read_ids(trace)) not in store]
+    assert lacking == [1]
+
+
+def test_an_engine_that_refuses_every_trace_is_not_asked_for_all(tmp_path: Path) -> None:
+    source = tmp_path / "traces.parquet"
+    pl.DataFrame(traces(90)).write_parquet(source)
+    reader = Failing(*range(100), error=RequestRefusedError)
+    with pytest.raises(UserError, match="margins: every request is refused, the first: engine"):
+        asyncio.run(write(tmp_path / "m.parquet", tables(source, reader, 8, TOKENIZER), dict))
+    assert len(reader.read) < 40
 
 
 def peak(folder: Path, n: int) -> float:
@@ -112,7 +160,7 @@ def peak(folder: Path, n: int) -> float:
 
 
 def test_memory_does_not_grow_with_the_number_of_traces(tmp_path: Path) -> None:
-    few, many = (alone(peak, tmp_path, n) for n in (200, 2000))
+    few, many = (alone(peak, tmp_path, n) for n in (100, 1000))
     assert many < few + 0.05
 
 
@@ -149,7 +197,8 @@ def test_margins_are_kept_trace_by_trace(tmp_path: Path) -> None:
                 raise RequestFailedError("down")
             return await super().margins(token_ids)
 
-    with pytest.raises(UserError, match="problem 3, repeat 0: down; run again"):
+    message = r"1 of 5 traces failed: problem 3, repeat 0 \(the first: down\); run again"
+    with pytest.raises(UserError, match=message):
         measured(tmp_path, Ending())
     store = Store(tmp_path / "store")
     kept = [margins.key([i, 7, 5, 5]) in store for i in range(4)]

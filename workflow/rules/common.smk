@@ -19,11 +19,11 @@ except UserError as error:
 def prepare_dag(*args, plain=workflow._prepare_dag, **kwargs):
     """Have Snakemake make again what stages/tracking/status.py finds out of date.
 
-    Its own triggers know times and parameters; a result depends on code and models as well.
+    Its own triggers know times and parameters; a result depends on code and models as well. As with
+    outputs of a killed run, only those are made again that a target needs.
     """
-    forced = frozenset([*workflow.dag_settings.forcerun, *OUT_OF_DATE])
-    workflow.dag_settings.forcerun = forced
-    return plain(*args, **kwargs)
+    plain(*args, **kwargs)
+    workflow.dag.forcefiles.update(OUT_OF_DATE)
 
 
 workflow._prepare_dag = prepare_dag
