@@ -47,7 +47,7 @@ def kept(params: Params) -> list[Kept]:
 
 def read(folder: Path) -> Row:
     """Return the recipe of what a folder holds."""
-    recipe: Row = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe: Row = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
     return recipe
 
 

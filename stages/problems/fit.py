@@ -34,7 +34,7 @@ def check_models(name: str, engines: Mapping[str, Model]) -> None:
 def check_draft(where: str, served: Model) -> None:
     """Raise UserError unless the draft head has the model's hidden size and vocabulary size."""
     files = [models.find(*part, "config.json") for part in served.parts]
-    target, draft = (json.loads(file.read_text()) for file in files)
+    target, draft = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     for size, have in draft_sizes(draft).items():
         if have != target[size]:
             raise UserError(

@@ -109,7 +109,9 @@ def check_writable(what: str, folder: Path) -> None:
 def labels(image: str) -> dict[str, str]:
     """Return an image's labels, which were set when it was built."""
     asked = ["apptainer", "inspect", "--json", image]
-    result = subprocess.run(asked, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        asked, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if result.returncode:
         line = " ".join(result.stderr.split())[-200:]
         raise UserError(f"{image}: Apptainer cannot read it: {line}")

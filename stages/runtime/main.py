@@ -316,7 +316,7 @@ def table(
     if not results:
         raise UserError(f"{BENCH}: no results in it; run a test first: relaygen bench --help")
     call("stages.perf.table", context, "--results", *results)
-    print(out.read_text(), end="")
+    print(out.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def test_a_pair_without_a_draft_head_leaves_the_others_numbers_numbers(tmp_path:
 def test_a_pair_whose_answers_all_ran_into_the_budget_has_its_rows(
     tmp_path: Path, percents: tuple[float | None, ...]
 ) -> None:
-    rows = [
+    rows: list[list[dict[str, object]]] = [
         [{"pair": f"p{i}", "benchmark": "aime", "n": 0, "consistent_percent": percent}]
         for i, percent in enumerate(percents)
     ]
