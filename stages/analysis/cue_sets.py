@@ -1,4 +1,4 @@
-"""Cue sets: published, mined, all candidates, or a file's."""
+"""Cue sets: published, mined, all candidates, or from a file."""
 
 import csv
 from functools import cache
@@ -38,7 +38,7 @@ def cue_words(which: str, published: str | None) -> list[str] | None:
 
 
 def cue_set(which: str) -> CueSet:
-    """Return a published set or all candidates by name, else the cues of a file."""
+    """Return a published set or all candidates by name, or the cues of a file."""
     if which == "all":
         return CueSet(tuple(candidates()))
     if which in reference()["published"]:
@@ -84,7 +84,7 @@ def words_in(path: Path) -> list[str]:
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file."""
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""What one vLLM server is told: its model, limits, command-line flags and environment.
+"""What one vLLM server is started with: its model, limits, flags and environment.
 
 Answers are keyed by the code that asks for them, which imports this module: it imports nothing of
 the project at run time.

@@ -34,7 +34,7 @@ class TraceEngine:
         self.found: dict[str, int] = {}  # {stop string: where it was last found}
 
     def complete(self, request: Request) -> Completion:
-        """Continue behind the request's tokens."""
+        """Continue after the request's tokens."""
         first = len(request.prompt_ids)
         begin = self.ends[first - 1] if first else 0
         stops = [(self._next(stop, begin) + len(stop), stop) for stop in request.stop]

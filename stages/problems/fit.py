@@ -1,4 +1,4 @@
-"""Whether a pair's models, tokenizers and draft heads fit together."""
+"""Check that a pair's models, tokenizers and draft heads fit together."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from stages.tracking.files import Row
 
 
 def check_models(name: str, engines: Mapping[str, Model]) -> None:
-    """Every model is there, and all tokenizers are the large model's."""
+    """Raise UserError unless every model is there and all have the large model's tokenizer."""
     vocabularies = {}
     for role, served in engines.items():
         where = f"pairs.{name}.engines.{role}"
@@ -22,7 +22,7 @@ def check_models(name: str, engines: Mapping[str, Model]) -> None:
         file = models.model_file(served, "tokenizer.json")
         if not file.is_file():
             raise UserError(f"{where}: no tokenizer in {served.model} (no {file.name})")
-        # Not the configs' vocab_size: padding makes it differ between models of one tokenizer.
+        # The configs' vocab_size would not do: padding differs between models of one tokenizer.
         vocabularies[role] = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
         if vocabularies[role] != vocabularies.get("large", vocabularies[role]):
             raise UserError(
@@ -32,9 +32,9 @@ def check_models(name: str, engines: Mapping[str, Model]) -> None:
 
 
 def check_draft(where: str, served: Model) -> None:
-    """A draft head reads the model's hidden states and tokens: both sizes fit."""
+    """Raise UserError unless the draft head has the model's hidden size and vocabulary size."""
     files = [models.find(*part, "config.json") for part in served.parts]
-    target, draft = (json.loads(file.read_text()) for file in files)
+    target, draft = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     for size, have in draft_sizes(draft).items():
         if have != target[size]:
             raise UserError(
@@ -44,11 +44,11 @@ def check_draft(where: str, served: Model) -> None:
 
 
 def draft_sizes(config: Row) -> dict[str, int | None]:
-    """The sizes of the model that a draft head was made for.
+    """Return the sizes of the model that a draft head was made for.
 
-    In the format of the library speculators they are those of its layer's own config, unless
-    target_hidden_size, null as a rule, says otherwise. draft_vocab_size is another thing: the
-    tokens that the head can write, a part of the model's.
+    In the format of the library speculators they are in the config of its layer, unless
+    target_hidden_size (usually null) is given. draft_vocab_size is not among them: it is the number
+    of tokens that the head can write, a subset of the model's.
     """
     layer = config.get("transformer_layer_config", config)
     return {

@@ -41,12 +41,12 @@ def problem_set(name: str, settings: Settings) -> tuple[pl.DataFrame, Row]:
 
 
 def asked(problems: Iterable[str], words: str) -> list[str]:
-    """The whole user message for each problem."""
+    """Return the whole user message for each problem."""
     return [words.replace("{problem}", problem) for problem in problems]
 
 
 def check_lengths(name: str, frame: pl.DataFrame, settings: Settings) -> None:
-    """Prompt and budget fit into the model's context."""
+    """Raise UserError unless prompt and budget fit into the model's context."""
     longer = pl.max_horizontal(pl.col("prompt_ids", "steps_prompt_ids").list.len())
     lengths = frame.select("problem_id", n=longer)
     problem, longest = lengths.sort("n").row(-1)
@@ -61,7 +61,7 @@ def check_lengths(name: str, frame: pl.DataFrame, settings: Settings) -> None:
 
 
 def render(prompts: Iterable[str], tokenizer: Any) -> list[list[int]]:
-    """Token ids of each chat as the model's own template renders it, thinking on."""
+    """Return the token ids of each chat as the model's template renders it, with thinking on."""
     return [
         tokenizer.encode(
             tokenizer.apply_chat_template(
@@ -77,8 +77,8 @@ def render(prompts: Iterable[str], tokenizer: Any) -> list[list[int]]:
 
 
 def chat_tokenizer(served: Model) -> Any:
-    """The model's tokenizer, with its chat template."""
-    from transformers import AutoTokenizer  # seconds, for it imports torch
+    """Return the model's tokenizer with its chat template; UserError without one."""
+    from transformers import AutoTokenizer  # takes seconds: it imports torch
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(

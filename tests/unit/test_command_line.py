@@ -1,9 +1,12 @@
 """What a user sees when something is wrong."""
 
+import errno
 import subprocess
 import sys
 
 import pytest
+
+from stages.runtime import command_line
 
 pytestmark = pytest.mark.unit
 
@@ -33,3 +36,59 @@ def test_help_says_what_a_stage_does() -> None:
     result = call("stages.cues", "--help")
     assert result.returncode == 0
     assert "Cue effects" in " ".join(result.stdout.split())
+
+
+def test_a_pair_that_is_left_out_is_named_as_such() -> None:
+    result = call("stages.cues", "--margins", "x", "--out", "y", "--selected", "z")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: the following arguments are required: --pair (--help explains all options)\n"
+    )
+
+
+def test_a_stage_of_the_whole_run_takes_no_pair() -> None:
+    result = call("stages.tables", "--pair", "demo", "--summaries", "x", "--out", "y")
+    assert result.returncode == 2
+    assert "unrecognized arguments: --pair demo" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "writing failed: No space left on device: free some space, then run again",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "logs/demo"),
+            "logs/demo: Permission denied: change its permissions, then run again",
+        ),
+        (
+            OSError("No space left on device (os error 28)"),
+            "writing failed: No space left on device: free some space, then run again",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "writing failed: Too many open files: raise the limit of open files (ulimit -n), "
+            "then run again",
+        ),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    error: OSError, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit, match="1"):
+        command_line.run(main)
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(errno.ENOENT, "no")])
+def test_any_other_error_keeps_its_traceback(error: Exception) -> None:
+    def main() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        command_line.run(main)

@@ -1,5 +1,6 @@
 """What of a rule decides its result: an edit to that alone is one to what the rule makes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,10 @@ def test_rules_lie_in_several_files(rules: Path) -> None:
 
 def test_what_is_no_rule_has_no_command(rules: Path) -> None:
     assert command_of("three") == ""
+
+
+@pytest.mark.parametrize("rule", sorted(commands.commands()))
+def test_everything_that_enters_a_rules_command_is_quoted(rule: str) -> None:
+    (line,) = re.findall(r'shell:\n"(.*)"', command_of(rule)) or [""]
+    filled_in = re.findall(r"\{(.*?)\}", line)
+    assert [one for one in filled_in if not one.endswith(":q")] == []

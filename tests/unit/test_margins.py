@@ -10,6 +10,7 @@ import pytest
 from stages.config.params import load
 from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.engine.models import tokenizer
+from stages.generation import margins
 from stages.generation.margins import (
     ROW_GROUP,
     SCHEMA,
@@ -159,5 +160,66 @@ def peak(folder: Path, n: int) -> float:
 
 
 def test_memory_does_not_grow_with_the_number_of_traces(tmp_path: Path) -> None:
-    few, many = (alone(peak, tmp_path, n) for n in (200, 2000))
+    few, many = (alone(peak, tmp_path, n) for n in (100, 1000))
     assert many < few + 0.05
+
+
+def measured(folder: Path, reader: Scripted | None) -> pl.DataFrame:
+    """margins.parquet of five traces, with the margins that the store in `folder` has."""
+    source, out = folder / "traces.parquet", folder / "margins.parquet"
+    pl.DataFrame(traces(5)).write_parquet(source)
+    with Store(folder / "store") as store:
+        parts = tables(source, Kept(store, reader), 2, TOKENIZER)
+        asyncio.run(write(out, parts, dict))
+    return pl.read_parquet(out)
+
+
+def test_margins_that_the_store_has_are_read_from_there(tmp_path: Path) -> None:
+    reader = Scripted()
+    first = measured(tmp_path, reader)
+    assert reader.most == 2
+    assert measured(tmp_path, None).equals(first)
+
+
+def test_margins_are_missing_until_each_trace_has_been_read(tmp_path: Path) -> None:
+    source = tmp_path / "more.parquet"
+    pl.DataFrame(traces(6)).write_parquet(source)
+    measured(tmp_path, Scripted())
+    store = Store(tmp_path / "store")
+    assert not margins.missing(tmp_path / "traces.parquet", store)
+    assert margins.missing(source, store)
+
+
+def test_margins_are_kept_trace_by_trace(tmp_path: Path) -> None:
+    class Ending(Scripted):
+        async def margins(self, token_ids: list[int]) -> Margins:
+            if token_ids[0] == 3:
+                raise RequestFailedError("down")
+            return await super().margins(token_ids)
+
+    message = r"1 of 5 traces failed: problem 3, repeat 0 \(the first: down\); run again"
+    with pytest.raises(UserError, match=message):
+        measured(tmp_path, Ending())
+    store = Store(tmp_path / "store")
+    kept = [margins.key([i, 7, 5, 5]) in store for i in range(4)]
+    assert kept == [True, True, True, False]
+
+
+def test_margins_know_the_session_that_they_were_read_in(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        store.begin_session({"git_commit": "abc"})
+    measured(tmp_path, Scripted())
+    found = margins.sessions(tmp_path / "traces.parquet", Store(tmp_path / "store"))
+    assert list(found) == [{"git_commit": "abc"}] * 5
+
+
+def test_without_an_engine_the_stores_margins_are_written(tmp_path: Path) -> None:
+    before = measured(tmp_path, Scripted())
+    out, infer = tmp_path / "again.parquet", load(Path("params.yaml")).infer
+    with Store(tmp_path / "store") as store:
+        work = margins.measure(
+            tmp_path / "traces.parquet", out, store, None, infer, TOKENIZER, lambda: {"a": 1}
+        )
+        asyncio.run(work)
+    assert pl.read_parquet(out).equals(before)
+    assert read_provenance(out) == {"a": 1}

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,25 +11,25 @@ import pytest
 from transformers import AutoTokenizer
 
 from demo_pair import task
+from stages import prepare
 from stages.config.params import load
-from stages.config.schema import AsReleased, DemoPair, Family, Model, Pair, Params, Scoring
+from stages.config.schema import AsReleased, Family, Model, Pair, Params, Scoring
+from stages.config.settings import Settings
 from stages.engine import models
 from stages.engine.hub import UnavailableError
 from stages.methods.base import PromptName
 from stages.problems import sources
-from stages.problems.prompts import (
-    chat_tokenizer,
-    check_draft,
-    check_lengths,
-    check_models,
-    draft_sizes,
-    problem_set,
-    problem_sets,
-    render,
-    template,
-)
+from stages.problems.availability import reasons
+from stages.problems.fit import check_draft, check_models, draft_sizes
+from stages.problems.prompts import SCHEMA, chat_tokenizer, check_lengths, problem_set, render
+from stages.problems.wordings import template
 from stages.runtime.errors import UserError
-from stages.tracking.files import digest
+from stages.tracking.digests import of_value
+from stages.tracking.frames import read_parquet
+from stages.tracking.notes import read_provenance
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
+from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.unit
 REVISION, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
@@ -57,6 +58,14 @@ def pair(params: Params) -> Pair:
     return params.pair("demo")
 
 
+def settings(params: Params, name: str, n_problems: int | None = None, **more: Any) -> Settings:
+    """What the stage knows of a problem set, with other settings than in params.yaml."""
+    found = settings_of(params, Target("prepare", "demo", name))
+    if n_problems:
+        more["problem_set"] = found.problem_set.model_copy(update={"n_problems": n_problems})
+    return found.model_copy(update=more)
+
+
 def frame() -> pl.DataFrame:
     """A prompt of ten tokens, and of nine in other words."""
     return pl.DataFrame(
@@ -69,13 +78,13 @@ def frame() -> pl.DataFrame:
     [("chains_long", "math", "59d3da4943043d9c"), ("chains_choice", "choice", "7a7e4bce4635e4e8")],
 )
 def test_the_bundled_pair_is_asked_in_the_tokens_it_was_trained_on(
-    params: Params, pair: Pair, name: str, scoring: Scoring, ids: str
+    params: Params, name: str, scoring: Scoring, ids: str
 ) -> None:
-    benchmark = DemoPair(source="demo_pair", n_problems=5, scoring=scoring)
-    frame, _ = problem_set(name, benchmark, params, pair)
+    frame, _ = problem_set(name, settings(params, name, n_problems=5))
+    assert settings(params, name).problem_set.scoring == scoring
     trained_on = [problem.prompt for problem in task.problems(name, 5, params.seed)]
     assert frame["prompt"].to_list() == trained_on
-    assert digest(frame["prompt_ids"].to_list()) == ids
+    assert of_value(frame["prompt_ids"].to_list()) == ids
 
 
 @pytest.mark.parametrize("family", get_args(Family))
@@ -101,11 +110,10 @@ def test_as_released_a_math_prompt_alone_has_a_backspace_for_its_box(
     assert template(as_released, "plain", scoring).endswith(ending)
 
 
-def test_the_steps_prompt_asks_for_blank_lines_between_them(params: Params, pair: Pair) -> None:
-    benchmark = DemoPair(source="demo_pair", n_problems=1, scoring="math")
-    frame, _ = problem_set("chains_long", benchmark, params, pair)
+def test_the_steps_prompt_asks_for_blank_lines_between_them(params: Params) -> None:
+    frame, _ = problem_set("chains_long", settings(params, "chains_long", n_problems=1))
     ids = frame["steps_prompt_ids"][0].to_list()
-    text = models.tokenizer(pair).decode(ids, skip_special_tokens=False)
+    text = TOKENIZER.decode(ids, skip_special_tokens=False)
     assert "separate the steps by blank lines" in text
 
 
@@ -120,7 +128,7 @@ def with_template(pair: Pair, folder: Path, jinja: str) -> Pair:
 def rendered(pair: Pair) -> str:
     """A question's prompt, decoded."""
     (ids,) = render(["What is 1 + 1?"], chat_tokenizer(pair.engines["large"]))
-    return str(models.tokenizer(pair).decode(ids, skip_special_tokens=False))
+    return str(TOKENIZER.decode(ids, skip_special_tokens=False))
 
 
 def test_a_template_that_opens_the_reasoning_is_left_to_do_so_once(
@@ -187,13 +195,37 @@ def gated(monkeypatch: pytest.MonkeyPatch, benchmark: str) -> None:
     monkeypatch.setattr(sources, "load", refuse)
 
 
+def run(monkeypatch: pytest.MonkeyPatch, out: Path, *more: str) -> None:
+    """The stage prepare."""
+    monkeypatch.setattr(sys, "argv", ["prepare", "--pair", "demo", "--out", str(out), *more])
+    prepare.main()
+
+
 def test_a_gated_benchmark_is_left_out_with_its_reason_and_the_others_go_on(
-    params: Params, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gated(monkeypatch, "chains_choice")
-    frames, left_out = problem_sets(params, "demo")
-    assert list(frames) == ["chains_calibration", "chains_short", "chains_long"]
-    assert left_out == {"chains_choice": "Owner/set is gated"}
+    run(monkeypatch, tmp_path)
+    rows = {file.stem: len(pl.read_parquet(file)) for file in tmp_path.glob("*.parquet")}
+    assert rows == {
+        "chains_calibration": 70, "chains_short": 30, "chains_long": 60, "chains_choice": 0,
+    }  # fmt: skip
+    assert reasons(tmp_path, rows) == {"chains_choice": "Owner/set is gated"}
+    assert (tmp_path / "tokenizer.json").is_file()
+    assert capsys.readouterr().err.startswith(
+        "warning: chains_choice is left out: Owner/set is gated; then prepare it again"
+    )
+
+
+def test_a_problem_set_by_itself_says_where_it_comes_from_and_by_which_recipe(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(monkeypatch, tmp_path, "--set", "chains_short")
+    (file,) = tmp_path.iterdir()
+    assert read_parquet(file).schema == SCHEMA
+    origin = read_provenance(file)
+    assert (origin["source"], origin["n_problems"]) == ("demo_pair", 30)
+    assert origin["recipe"]["target"] == ["prepare", "demo", "chains_short"]
 
 
 @pytest.mark.parametrize(
@@ -205,21 +237,22 @@ def test_a_gated_benchmark_is_left_out_with_its_reason_and_the_others_go_on(
     ],
 )
 def test_a_gated_set_that_nothing_goes_without_is_an_error(
-    params: Params, monkeypatch: pytest.MonkeyPatch, name: str, role: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, role: str
 ) -> None:
     gated(monkeypatch, name)
     with pytest.raises(UserError, match=f"{name} is {role}, and Owner/set is gated"):
-        problem_sets(params, "demo")
+        run(monkeypatch, tmp_path, "--set", name)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_budget_smaller_than_the_prompt_is_refused(pair: Pair) -> None:
-    small = pair.model_copy(update={"budget": 9})
+def test_a_budget_smaller_than_the_prompt_is_refused(params: Params) -> None:
+    small = settings(params, "chains_short", budget=9)
     with pytest.raises(UserError, match=r"budget 9 is smaller .*amc, problem 4: 10 tokens"):
         check_lengths("amc", frame(), small)
 
 
-def test_prompt_and_budget_must_fit_the_context(pair: Pair) -> None:
-    short = pair.model_copy(update={"max_model_len": pair.budget + 9})
+def test_prompt_and_budget_must_fit_the_context(params: Params, pair: Pair) -> None:
+    short = settings(params, "chains_short", max_model_len=pair.budget + 9)
     with pytest.raises(UserError, match="exceed max_model_len"):
         check_lengths("amc", frame(), short)
 
@@ -227,7 +260,7 @@ def test_prompt_and_budget_must_fit_the_context(pair: Pair) -> None:
 def test_a_missing_model_folder_is_named(pair: Pair) -> None:
     lost = pair.model_copy(update={"engines": {**pair.engines, "small": Model(model="no/model")}})
     with pytest.raises(UserError, match=r"pairs\.demo\.engines\.small: no model in no/model"):
-        check_models("demo", lost)
+        check_models("demo", lost.engines)
 
 
 def test_tokenizers_that_differ_are_refused(pair: Pair, tmp_path: Path) -> None:
@@ -237,7 +270,7 @@ def test_tokenizers_that_differ_are_refused(pair: Pair, tmp_path: Path) -> None:
     small = Model(model=str(tmp_path))
     other = pair.model_copy(update={"engines": {**pair.engines, "small": small}})
     with pytest.raises(UserError, match="tokenizers of 'large' and 'small' differ"):
-        check_models("demo", other)
+        check_models("demo", other.engines)
 
 
 def test_a_padded_vocabulary_is_no_other_tokenizer(pair: Pair, tmp_path: Path) -> None:
@@ -246,7 +279,7 @@ def test_a_padded_vocabulary_is_no_other_tokenizer(pair: Pair, tmp_path: Path) -
     config["vocab_size"] += 128
     (tmp_path / "config.json").write_text(json.dumps(config))
     engines = {**pair.engines, "small": Model(model=str(tmp_path))}
-    check_models("demo", pair.model_copy(update={"engines": engines}))
+    check_models("demo", engines)
 
 
 @pytest.fixture
@@ -273,7 +306,7 @@ def test_models_on_the_hub_are_checked_at_their_revisions(
         "eagle3": Model.model_validate({**large, **draft}),
         "small": Model(model="Owner/small", revision=OTHER),
     }
-    check_models("demo", pair.model_copy(update={"engines": engines}))
+    check_models("demo", engines)
     assert hub == [
         ("Owner/large", REVISION, "tokenizer.json"),
         ("Owner/large", REVISION, "config.json"),
