@@ -244,7 +244,9 @@ def write(head: Eagle3Head, config: LlamaConfig, out: Path) -> None:
     weights = {name: w.to(torch.bfloat16).contiguous() for name, w in head.state_dict().items()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     settings = config.to_dict() | {"dtype": "bfloat16"}
-    (out / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    (out / "config.json").write_text(
+        json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
     print(f"{sum(w.numel() for w in weights.values()):,} parameters in {out}")
 
 

@@ -17,7 +17,7 @@ from stages.tracking.recipes import Job
 def read(receipt: Path) -> Row:
     """Return the receipt of a job that asked for answers."""
     check_file(receipt)
-    content: Row = json.loads(receipt.read_text())
+    content: Row = json.loads(receipt.read_text(encoding="utf-8"))
     return content
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     if not args.out:
         raise UserError("--out is missing: where should the report go?")
     command_line.start_log(args.log)
-    template = jinja2.Template(TEMPLATE.read_text(), autoescape=True)
+    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True)
     job = recipes.begin("report", args)
     run = job.settings.run
     pairs = [pair_content(args.results, pair) for pair in run]

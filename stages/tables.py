@@ -37,7 +37,7 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("tables", args)
     pairs, published = job.settings.run, job.settings.published
-    printed = of_pairs(yaml.safe_load(REFERENCE.read_text()), published)
+    printed = of_pairs(yaml.safe_load(REFERENCE.read_text(encoding="utf-8")), published)
     for name, (beside_paper, as_grid) in GRIDS.items():
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
         table = beside_paper(joined(files), printed)

@@ -84,7 +84,7 @@ def words_in(path: Path) -> list[str]:
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file."""
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

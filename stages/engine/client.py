@@ -193,11 +193,7 @@ class Client:
                 pause_s = max(2.0**attempt, getattr(error, "pause_s", 0.0))
             log.warning("engine '%s': %s", self.engine.role, failure)
             if not self.engine.alive:
-                raise UserError(
-                    f"engine '{self.engine.role}' died (exit code "
-                    f"{self.engine.process.returncode}); see {self.engine.log_file}. "
-                    "Finished answers are kept: run again to go on"
-                )
+                raise self.engine.lost()
         raise RequestFailedError(f"engine '{self.engine.role}': {failure}")
 
     async def _send(self, verb: str, path: str, data: bytes | None) -> bytes:

@@ -1,6 +1,7 @@
 """Find the files of a pair's models: in a folder, or on the hub at the pinned revision."""
 
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from tokenizers import Tokenizer
@@ -55,5 +56,34 @@ def fetch(name: str, revision: str, file: str) -> Path:
 
 
 def tokenizer(served: Model) -> Tokenizer:
-    """Return a model's tokenizer; a pair's is the large model's, and all its engines agree."""
-    return Tokenizer.from_file(str(model_file(served, "tokenizer.json")))
+    """Return a model's tokenizer; a pair's is the large model's, and all its engines agree.
+
+    Raises UserError if its tokenizer.json is none.
+    """
+    file = model_file(served, "tokenizer.json")
+    if not file.is_file():
+        raise UserError(f"no tokenizer in {served.model} (no {file.name})")
+    try:
+        found = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{file}: not a tokenizer.json ({one_line(error)})") from error
+    found.no_truncation()
+    found.no_padding()
+    return found
+
+
+def loaded_tokenizer(served: Model) -> Any:
+    """Return a model's tokenizer as transformers loads it, and with it vLLM.
+
+    Its class, which tokenizer_config.json names, may change what tokenizer.json says.
+    """
+    from transformers import AutoTokenizer  # takes seconds: it imports torch
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            served.model,
+            revision=served.revision or "main",
+            local_files_only=served.revision is None,
+        )
+    except (OSError, ValueError) as error:  # incomplete or broken files, or the hub is gone
+        raise UserError(f"{served.model}: cannot load its tokenizer ({one_line(error)})") from error

@@ -8,6 +8,8 @@ signal.
 import ctypes
 import logging
 import os
+import re
+import resource
 import secrets
 import signal
 import socket
@@ -33,6 +35,17 @@ log = logging.getLogger(__name__)
 PROBE_EVERY_S = 0.1
 STOP_WITHIN_S = 15.0
 PR_SET_PDEATHSIG = 1
+OPEN_FILES = 128  # of a server without requests: 73 were seen on a CPU
+# An error's own line in a log of vLLM: behind the name of a process, a level, a time and a place.
+# What is wrong with a value stands in the next line.
+ERROR = re.compile(
+    r"^(?:\(\w+ pid=\d+\) )?(?:ERROR [-\d]+ [:\d]+ \[[^]]*\] )?"
+    r"((?:[\w.]+(?:Error|Exception|Interrupt)\b|[\w.]+: error:).*(?:\n {2}\S.*)?)",
+    re.MULTILINE,
+)
+# What an error says that has another for its cause.
+ELSEWHERE = ("root cause", "See stack trace")
+LONGEST_CAUSE = 300  # characters
 
 
 class PortTakenError(UserError):
@@ -55,6 +68,15 @@ class Engine:
         """Return whether the server process still runs."""
         return self.process.poll() is None
 
+    def lost(self, ailment: str | None = None) -> UserError:
+        """Return what to raise once it serves no more; `ailment`: None for a process that ended."""
+        said = "".join(f", {error}" for error in causes_in(self.log_file)[-1:])
+        return UserError(
+            f"engine '{self.role}' serves no more "
+            f"({ailment or f'exit code {self.process.returncode}'}{said}); see {self.log_file}. "
+            "Finished answers are kept: run again to go on"
+        )
+
 
 @contextmanager
 def running(
@@ -62,9 +84,10 @@ def running(
 ) -> Iterator[Mapping[str, Engine]]:
     """Start servers for `wanted` side by side, yield {role: server}, and stop all of them.
 
-    Raises UserError if a model folder is missing, GPUs are too few, a port is taken, or a server
-    dies or is not ready in time.
+    Raises UserError if a model folder is missing, GPUs or open files are too few, a port is taken,
+    or a server dies or is not ready in time.
     """
+    check_open_files(wanted)
     for spec in wanted:
         models.check_folders(f"engine '{spec.role}'", spec.served)
     if any(spec.served.gpus for spec in wanted):
@@ -88,6 +111,19 @@ def running(
                 wait_ready(started[spec.role], begun + engines.start_timeout_s)
         log.info("engines %s ready in %.0f s", ", ".join(started), time.monotonic() - begun)
         yield started
+
+
+def check_open_files(wanted: list[EngineSpec]) -> None:
+    """Raise UserError if a process may not open as many files as a server does.
+
+    What a server says then names another cause.
+    """
+    needed = OPEN_FILES + sum(spec.concurrency for spec in wanted)
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < needed:
+        raise UserError(
+            f"a process may open {allowed} files here (ulimit -n), engines need {needed}: raise it"
+        )
 
 
 @contextmanager
@@ -190,10 +226,16 @@ def is_healthy(client: httpx.Client) -> bool:
 
 
 def last_error(log_file: Path) -> str:
-    """Return the last line of a server's log that names an error, at most 300 characters."""
-    lines = log_file.read_text("utf-8", errors="replace").splitlines()
-    errors = [line for line in lines if "Error" in line or "error:" in line]
-    return (errors or lines or ["no output"])[-1].strip()[-300:]
+    """Return the cause of a failure by a server's log, its last line if it names none."""
+    lines = log_file.read_text("utf-8", errors="replace").splitlines() or ["no output"]
+    return (causes_in(log_file) or lines)[-1].strip()[:LONGEST_CAUSE]
+
+
+def causes_in(log_file: Path) -> list[str]:
+    """Return the errors in a server's log, without those that only say that there was another."""
+    text = log_file.read_text("utf-8", errors="replace")
+    errors = [" ".join(error.split())[:LONGEST_CAUSE] for error in ERROR.findall(text)]
+    return [error for error in errors if not any(words in error for words in ELSEWHERE)]
 
 
 def stop(engine: Engine) -> None:

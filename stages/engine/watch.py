@@ -7,8 +7,7 @@ from http import HTTPStatus
 
 import aiohttp
 
-from stages.engine.server import Engine, last_error
-from stages.runtime.errors import UserError
+from stages.engine.server import Engine
 
 EVERY_S = 2.0
 REPLY_WITHIN_S = 20.0  # long: a server that puts many margins into JSON does nothing else meanwhile
@@ -37,10 +36,7 @@ async def until_gone(engine: Engine) -> None:
             await asyncio.sleep(EVERY_S)
             ailment = await ailment_of(engine, http)
             strikes = strikes + 1 if ailment else 0
-    raise UserError(
-        f"engine '{engine.role}' serves no more ({ailment}): {last_error(engine.log_file)}; see "
-        f"{engine.log_file}. Finished answers are kept: run again to go on"
-    )
+    raise engine.lost(ailment)
 
 
 async def ailment_of(engine: Engine, http: aiohttp.ClientSession) -> str | None:

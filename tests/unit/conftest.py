@@ -4,6 +4,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,19 @@ from stages.engine.spec import EngineSpec, specs
 from stages.problems import wordings
 from stages.tracking import code, commands, digests, host, memory, recipes
 
-# What is read once per process.
-READ_ONCE: tuple[Callable[[], None], ...] = (
-    code.memory.cache_clear,
+# What is read once per process: texts of the project, and what is remembered of its files, which
+# notices an edit by itself.
+TEXTS: tuple[Callable[[], None], ...] = (
     code.source.cache_clear,
-    digests.memory.cache_clear,
     commands.commands.cache_clear,
     wordings.reference.cache_clear,
     cue_sets.reference.cache_clear,
     recipes.code_of.cache_clear,
-    recipes.installed.cache_clear,
     recipes.locked_vllm.cache_clear,
+)
+REMEMBERED: tuple[Callable[[], None], ...] = (
+    code.memory.cache_clear,
+    digests.memory.cache_clear,
     host.output.cache_clear,
 )
 OWN_MEMORY = memory.FOLDER
@@ -40,9 +44,16 @@ def engine_specs(*roles: str, pair: str = "demo") -> list[EngineSpec]:
     return specs(params.pair(pair), params.engines, roles, concurrency=3)
 
 
+@cache
+def parsed(text: str) -> dict[str, Any]:
+    """A YAML text, read once: it takes longer than most tests."""
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
 def changed(key: str, value: Any) -> dict[str, Any]:
     """The project's params.yaml with one dotted key set (None as value: removed)."""
-    content: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())
+    content = deepcopy(parsed(Path("params.yaml").read_text()))
     *path, last = key.split(".")
     block = content
     for part in path:
@@ -59,9 +70,16 @@ def params_with(key: str, value: Any) -> Params:
     return Params.model_validate(changed(key, value))
 
 
+def read_texts_anew() -> None:
+    """Have the project's texts read again: one of them was edited."""
+    for clear in TEXTS:
+        clear()
+
+
 def forget() -> None:
-    """Have all that is read once read again."""
-    for clear in READ_ONCE:
+    """Have all that is read once read again: it lies in another folder."""
+    read_texts_anew()
+    for clear in REMEMBERED:
         clear()
 
 
@@ -113,10 +131,10 @@ def edited(name: str, *replaced: tuple[str, str], end: str = "") -> Iterator[Non
         assert old in text, f"{name} does not hold {old!r}"
         text = text.replace(old, new)
     file.write_text(text + end)
-    forget()
+    read_texts_anew()
     try:
         yield
     finally:
         file.write_text(before)
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        forget()
+        read_texts_anew()

@@ -1,6 +1,7 @@
 """The harness and table of the performance tests; what they measure is not tested."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,7 +11,6 @@ import pytest
 from stages.config.params import load
 from stages.config.schema import Params
 from stages.generation import asking
-from stages.generation import margins as margins_of_traces
 from stages.methods.base import Completion
 from stages.perf import handoff, margins, throughput
 from stages.perf.harness import Measurement, in_turns, machine, peak_memory, ratios, write
@@ -145,8 +145,9 @@ ENGINES: Any = {"large": object(), "small": object()}
 @pytest.fixture
 def params(monkeypatch: pytest.MonkeyPatch) -> Params:
     """The project's own, and clients without engines."""
-    for module in (asking, margins_of_traces, margins):
+    for module in (asking, margins):
         monkeypatch.setattr(module, "Client", Scripted)
+    monkeypatch.setattr(asking, "watched", nullcontext)
     monkeypatch.setattr(throughput, "cpu_s", lambda _: dict.fromkeys(ENGINES, 0.0))
     return load(Path("params.yaml"))
 

@@ -1,6 +1,7 @@
 """What is sent to an engine, what is asked again, and what it reports about its draft head."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,7 +54,7 @@ async def client(
     async with TestServer(app) as server:
         url = str(server.make_url("/")).rstrip("/")
         running = cast("Any", process or Process())
-        engine = Engine("eagle3", url, "key", running, Path("log"), drafts)
+        engine = Engine("eagle3", url, "key", running, Path(os.devnull), drafts)
         how = PARAMS.infer.model_copy(update=infer)
         async with Client(engine, PARAMS.pair("demo").sampling, how) as made:
             yield made
@@ -246,8 +247,9 @@ async def test_the_environments_proxies_do_not_concern_a_server_of_ours(
 
 async def test_a_dead_server_is_not_asked_again() -> None:
     server = Scripted(web.Response(status=500))
+    message = r"'eagle3' serves no more \(exit code -9\); see /dev/null\. Finished"
     async with client(server.answer, process=Process(returncode=-9), retries=5) as made:
-        with pytest.raises(UserError, match=r"'eagle3' died \(exit code -9\); see log\. Finished"):
+        with pytest.raises(UserError, match=message):
             await made.complete(REQUEST, 1, "salt")
     assert server.asked == 1
 

@@ -197,7 +197,8 @@ def test_margins_are_kept_trace_by_trace(tmp_path: Path) -> None:
                 raise RequestFailedError("down")
             return await super().margins(token_ids)
 
-    with pytest.raises(UserError, match="problem 3, repeat 0: down; run again"):
+    message = r"1 of 5 traces failed: problem 3, repeat 0 \(the first: down\); run again"
+    with pytest.raises(UserError, match=message):
         measured(tmp_path, Ending())
     store = Store(tmp_path / "store")
     kept = [margins.key([i, 7, 5, 5]) in store for i in range(4)]

@@ -21,7 +21,7 @@ from stages.methods.base import PromptName
 from stages.problems import sources
 from stages.problems.availability import reasons
 from stages.problems.fit import check_draft, check_models, draft_sizes
-from stages.problems.prompts import SCHEMA, chat_tokenizer, check_lengths, problem_set, render
+from stages.problems.prompts import SCHEMA, check_lengths, problem_set, render
 from stages.problems.wordings import template
 from stages.runtime.errors import UserError
 from stages.tracking.digests import of_value
@@ -127,7 +127,7 @@ def with_template(pair: Pair, folder: Path, jinja: str) -> Pair:
 
 def rendered(pair: Pair) -> str:
     """A question's prompt, decoded."""
-    (ids,) = render(["What is 1 + 1?"], chat_tokenizer(pair.engines["large"]))
+    (ids,) = render(["What is 1 + 1?"], pair.engines["large"])
     return str(TOKENIZER.decode(ids, skip_special_tokens=False))
 
 
@@ -144,7 +144,7 @@ def test_thinking_is_on_where_a_template_asks(pair: Pair, tmp_path: Path) -> Non
 
 
 def test_a_model_on_the_hub_is_asked_for_its_template_at_its_revision(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, hub: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
     local = AutoTokenizer.from_pretrained(pair.engines["large"].model)
@@ -154,11 +154,11 @@ def test_a_model_on_the_hub_is_asked_for_its_template_at_its_revision(
         return local
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
-    on_hub = {**pair.engines, "large": Model(model="Owner/model", revision=REVISION)}
-    ids = render(["What is 1 + 1?"], chat_tokenizer(on_hub["large"]))
-    assert ids == render(["What is 1 + 1?"], chat_tokenizer(pair.engines["large"]))
+    on_hub = Model(model="Owner/large", revision=REVISION)
+    ids = render(["What is 1 + 1?"], on_hub)
+    assert ids == render(["What is 1 + 1?"], pair.engines["large"])
     assert asked == [
-        ("Owner/model", {"revision": REVISION, "local_files_only": False}),
+        ("Owner/large", {"revision": REVISION, "local_files_only": False}),
         ("demo_pair/large", {"revision": "main", "local_files_only": True}),
     ]
 
@@ -171,7 +171,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_line(
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     with pytest.raises(UserError) as caught:
-        render(["What is 1 + 1?"], chat_tokenizer(pair.engines["large"]))
+        render(["What is 1 + 1?"], pair.engines["large"])
     assert str(caught.value) == (
         "demo_pair/large: cannot load its tokenizer "
         "(We couldn't connect to the hub to load the files)"
@@ -269,8 +269,106 @@ def test_tokenizers_that_differ_are_refused(pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(text.replace("</think>", "</thinks>"))
     small = Model(model=str(tmp_path))
     other = pair.model_copy(update={"engines": {**pair.engines, "small": small}})
-    with pytest.raises(UserError, match="tokenizers of 'large' and 'small' differ"):
+    message = r"tokenizers of 'large' and 'small' differ \(added_tokens\)"
+    with pytest.raises(UserError, match=message):
         check_models("demo", other.engines)
+    small_first = dict(sorted(other.engines.items(), reverse=True))
+    with pytest.raises(UserError, match=message):
+        check_models("demo", small_first)
+
+
+def with_tokenizer(pair: Pair, role: str, folder: Path, **parts: Any) -> dict[str, Model]:
+    """The pair's engines with other parts of tokenizer.json for one of them."""
+    shutil.copytree(pair.engines[role].model, folder, dirs_exist_ok=True)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(content | parts))
+    return {**pair.engines, role: Model(model=str(folder))}
+
+
+WHITESPACE = {"type": "WhitespaceSplit"}
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("normalizer", None),
+        ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [WHITESPACE]}),
+        ("decoder", {"type": "Fuse"}),
+        ("post_processor", None),
+    ],
+)
+def test_one_vocabulary_is_not_one_tokenizer(
+    pair: Pair, tmp_path: Path, part: str, content: Any
+) -> None:
+    engines = with_tokenizer(pair, "small", tmp_path, **{part: content})
+    with pytest.raises(UserError, match=rf"'large' and 'small' differ \({part}\); a relay hands"):
+        check_models("demo", engines)
+
+
+def test_merges_may_be_written_in_either_way_and_texts_are_not_cut(
+    pair: Pair, tmp_path: Path
+) -> None:
+    content = json.loads(Path("demo_pair/small/tokenizer.json").read_text())
+    merges = [" ".join(merge) for merge in content["model"]["merges"]]
+    cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    engines = with_tokenizer(
+        pair, "small", tmp_path, model=content["model"] | {"merges": merges}, truncation=cut
+    )
+    check_models("demo", engines)
+    assert len(models.tokenizer(engines["small"]).encode("It is 12. Thus so on").ids) > 4
+
+
+def of_class(pair: Pair, role: str, folder: Path, name: str) -> dict[str, Model]:
+    """The pair's engines, one of which has a tokenizer of this class."""
+    shutil.copytree(pair.engines[role].model, folder, dirs_exist_ok=True)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config = {key: value for key, value in config.items() if key != "backend"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": name}))
+    return {**pair.engines, role: Model(model=str(folder))}
+
+
+@pytest.mark.parametrize("role", ["large", "small"])
+def test_a_tokenizer_that_its_class_changes_is_refused(
+    pair: Pair, tmp_path: Path, role: str
+) -> None:
+    engines = of_class(pair, role, tmp_path, "LlamaTokenizerFast")
+    with pytest.raises(UserError) as caught:
+        check_models("demo", engines)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path}: transformers does not do what its tokenizer.json says; ")
+    assert "set tokenizer_class in its tokenizer_config.json to PreTrainedTokenizerFast" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["Qwen2TokenizerFast", "PreTrainedTokenizerFast"])
+def test_a_class_that_changes_nothing_is_fine(pair: Pair, tmp_path: Path, name: str) -> None:
+    engines = of_class(pair, "large", tmp_path, name)
+    check_models("demo", engines)
+    (ids,) = render(["What is 1 + 1?"], engines["large"])
+    assert "What is 1 + 1?" in TOKENIZER.decode(ids)
+
+
+def test_the_first_prompt_that_is_read_otherwise_is_named(pair: Pair, tmp_path: Path) -> None:
+    engines = of_class(pair, "large", tmp_path, "LlamaTokenizerFast")
+    prompt = "What is the sum of 1 and 1?" + " 2" * 60
+    with pytest.raises(UserError) as caught:
+        render([prompt, "And of 2?"], engines["large"])
+    assert str(caught.value).endswith(
+        f"The first difference is in the prompt {prompt[:60] + '...'!r}"
+    )
+
+
+def test_a_template_that_fails_is_one_line(pair: Pair, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"its chat template fails \(no system message\)"):
+        rendered(with_template(pair, tmp_path, "{{ raise_exception('no system message') }}"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_broken_tokenizer_is_one_line(pair: Pair, tmp_path: Path, text: str) -> None:
+    engines = with_tokenizer(pair, "small", tmp_path)
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer\.json"):
+        check_models("demo", engines)
 
 
 def test_a_padded_vocabulary_is_no_other_tokenizer(pair: Pair, tmp_path: Path) -> None:
@@ -297,8 +395,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str,
 
 
 def test_models_on_the_hub_are_checked_at_their_revisions(
-    pair: Pair, hub: list[tuple[str, str, str]]
+    pair: Pair, hub: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    local = AutoTokenizer.from_pretrained(pair.engines["large"].model)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: local)
     large = {"model": "Owner/large", "revision": REVISION}
     draft = {"draft": "Owner/eagle3", "draft_revision": OTHER, "draft_tokens": 3}
     engines = {

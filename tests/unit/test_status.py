@@ -83,8 +83,7 @@ def aged(path: Path, seconds: float = YEAR) -> None:
 
 
 def out_of_date() -> dict[Path, list[str]]:
-    """{path: why} of what is out of date, read anew."""
-    forget()
+    """{path: why} of what is out of date."""
     return {result.path: result.why for result in stale(demo())}
 
 
@@ -222,7 +221,6 @@ def test_snakemake_is_told_of_a_folder_where_that_is_a_rules_output() -> None:
     made_margins()
     made_answers()
     with edited("params.yaml", ("dtype: float32 ", "dtype: float16 ")):
-        forget()
         assert sorted(to_force(demo())) == [str(ANSWERS.parent), str(MARGINS)]
 
 

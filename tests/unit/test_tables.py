@@ -1,5 +1,6 @@
 """The tables of all pairs: one pair's gaps do not spoil another's numbers."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,7 @@ SPEED = {
 }  # fmt: skip
 
 
-def written(folder: Path, *tables: list[dict[str, object]]) -> list[Path]:
+def written(folder: Path, *tables: Sequence[Mapping[str, object]]) -> list[Path]:
     """A CSV file for each pair."""
     files = [folder / f"{i}.csv" for i in range(len(tables))]
     for file, rows in zip(files, tables, strict=True):
@@ -40,7 +41,7 @@ def test_a_pair_without_a_draft_head_leaves_the_others_numbers_numbers(tmp_path:
 def test_a_pair_whose_answers_all_ran_into_the_budget_has_its_rows(
     tmp_path: Path, percents: tuple[float | None, ...]
 ) -> None:
-    rows = [
+    rows: list[list[dict[str, object]]] = [
         [{"pair": f"p{i}", "benchmark": "aime", "n": 0, "consistent_percent": percent}]
         for i, percent in enumerate(percents)
     ]

@@ -107,7 +107,7 @@ async def test_an_engine_that_serves_no_more_ends_the_work_in_one_line(
     with pytest.raises(UserError) as caught:
         await during(work)
     line = str(caught.value)
-    assert line.startswith(f"engine 'large' serves no more ({ailment}): ValueError: no room; see ")
+    assert line.startswith(f"engine 'large' serves no more ({ailment}, ValueError: no room); see ")
     assert line.endswith("engine-large.log. Finished answers are kept: run again to go on")
 
 

@@ -1,7 +1,7 @@
 rule tokenizer:
     output:
-        "results/{pair}/problems/tokenizer.json",
-        "results/{pair}/problems/tokenizer.provenance.json",
+        file="results/{pair}/problems/tokenizer.json",
+        provenance="results/{pair}/problems/tokenizer.provenance.json",
     log:
         "logs/{pair}/tokenizer.log",
     benchmark:
@@ -15,7 +15,7 @@ rule tokenizer:
     message:
         "Tokenizer of {wildcards.pair}, once its models fit together"
     shell:
-        "python -m stages.tokenizer --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --out {output[0]:q}"
+        "python -m stages.tokenizer --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --out {output.file:q}"
 
 
 rule prepare:

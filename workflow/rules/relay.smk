@@ -2,8 +2,8 @@ rule cue_set:
     input:
         lambda w: mined(w.pair, w.method),
     output:
-        "results/{pair}/cue_sets/{method}.yaml",
-        "results/{pair}/cue_sets/{method}.provenance.json",
+        file="results/{pair}/cue_sets/{method}.yaml",
+        provenance="results/{pair}/cue_sets/{method}.provenance.json",
     log:
         "logs/{pair}/cue_set-{method}.log",
     benchmark:
@@ -18,7 +18,7 @@ rule cue_set:
     message:
         "The words at which {wildcards.method} hands over"
     shell:
-        "python -m stages.cue_set --pair {wildcards.pair:q} --method {wildcards.method:q} --recipe {params.recipe:q} --log {log:q} {params.mined:q} --out {output[0]:q}"
+        "python -m stages.cue_set --pair {wildcards.pair:q} --method {wildcards.method:q} --recipe {params.recipe:q} --log {log:q} {params.mined:q} --out {output.file:q}"
 
 
 # Targets: what dvc.yaml asks for of a pair.
