@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import logging
 import os
 import re
@@ -87,6 +88,8 @@ def run(main: Callable[[], None]) -> None:
     """
     signal.signal(signal.SIGTERM, terminate)
     owners.obey()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal's locale lacks
     try:
         if signal.getsignal(signal.SIGINT) is stages.end:
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,6 +21,7 @@ PASSED_ON = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     host.COMMIT,
 )
+NOT_BOUND = ":,"  # parts of a bind's own syntax
 WITHOUT = "or run on this machine itself (containers.use: none, no --sdm apptainer)"
 
 
@@ -56,13 +57,20 @@ def check(params: Params, environ: Mapping[str, str], runs_here: bool) -> None:
     """Raise UserError for what would stop the jobs; `runs_here`: they run on this machine."""
     if not which("apptainer"):
         raise UserError(f"apptainer is not installed: install it, {WITHOUT}")
+    cache = environ.get("HF_HOME")
+    for path in (Path.cwd(), *elsewhere(params), *map(Path, filter(None, [cache]))):
+        if found := set(str(path)) & set(NOT_BOUND):
+            raise UserError(
+                f"{path}: Apptainer cannot bind a path with {' '.join(sorted(found))} in it: "
+                f"rename the folder, {WITHOUT}"
+            )
     images = params.containers
     check_image("pipeline", images.pipeline, "pipeline")
     variant = labels(images.engine).get("variant") if Path(images.engine).exists() else None
     check_image("engine", images.engine, f"engine-{variant or 'cpu'}")
     check_variant(params, str(variant), runs_here)
     check_writable("the project's folder", Path.cwd())
-    if cache := environ.get("HF_HOME"):
+    if cache:
         check_writable("HF_HOME", Path(cache))
 
 

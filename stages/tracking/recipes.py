@@ -43,6 +43,8 @@ DECIDING = {
 }
 # Run as a program by every stage that starts engines on a CPU.
 SERVER = "stages.engine.serve"
+# Prompt logprobs bypass the prefix cache, and old vLLM versions returned stale ones from it.
+MARGINS_PREFIX_CACHING = False
 # What decides the tokens of an answer, without what starts engines and keeps answers.
 ANSWERING = ("stages.generation.answering", "stages.engine.client", "stages.engine.spec", SERVER)
 
@@ -188,6 +190,7 @@ def margins_recipe(settings: Settings) -> Row:
         "engines": plain("engines", settings.engines),
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
+        "prefix_caching": MARGINS_PREFIX_CACHING,
         **code_of("stages.engine.client", "stages.engine.spec", SERVER),
     }
 

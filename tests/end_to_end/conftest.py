@@ -59,10 +59,9 @@ def reduced() -> dict[str, Any]:
 
 
 def few_methods() -> dict[str, Any]:
-    """The same with the relay and the large model alone, where what is run in is the matter."""
+    """The same with the relay and the large model alone, to run in another place."""
     params = reduced()
-    for name in ("small", "relaygen_eagle3"):
-        del params["methods"][name]
+    params["methods"] = {name: params["methods"][name] for name in ("large", "relaygen")}
     params["ablation"]["methods"] = {}
     return params
 
@@ -166,7 +165,7 @@ def until(found: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
 
 
 def kept(folder: Path, method: str) -> list[Row]:
-    """The finished answers of a method that a checkout's store holds."""
+    """The finished answers that a method's jobs have put into a checkout's store."""
     cues = folder / f"results/demo/cue_sets/{method}.yaml"
     if not cues.exists():
         return []
@@ -178,7 +177,9 @@ def kept(folder: Path, method: str) -> list[Row]:
         for note in folder.glob(f"{ANSWERS}/*/recipe.yaml")
         if (about := read_yaml(note)) and (about["method"], about["cues"]) == wanted
     ]
-    lines = [line for one in folders for file in one.glob("*.jsonl") for line in whole_lines(file)]
+    lines = [
+        line for one in folders for file in one.glob("*of*.jsonl") for line in whole_lines(file)
+    ]
     return [line["row"] for line in lines if "row" in line]
 
 

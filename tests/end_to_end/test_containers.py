@@ -194,4 +194,4 @@ def test_an_image_that_cannot_do_is_one_line_before_any_job(
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
-    assert not (other / "results").exists()
+    assert not (other / "results/demo").exists()

@@ -4,6 +4,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +44,16 @@ def engine_specs(*roles: str, pair: str = "demo") -> list[EngineSpec]:
     return specs(params.pair(pair), params.engines, roles, concurrency=3)
 
 
+@cache
+def parsed(text: str) -> dict[str, Any]:
+    """A YAML text, read once: it takes longer than most tests."""
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
 def changed(key: str, value: Any) -> dict[str, Any]:
     """The project's params.yaml with one dotted key set (None as value: removed)."""
-    content: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())
+    content = deepcopy(parsed(Path("params.yaml").read_text()))
     *path, last = key.split(".")
     block = content
     for part in path:

@@ -1,8 +1,10 @@
 """What a user sees when something is wrong."""
 
 import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,13 @@ from stages.runtime import command_line
 pytestmark = pytest.mark.unit
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -92,3 +98,32 @@ def test_any_other_error_keeps_its_traceback(error: Exception) -> None:
 
     with pytest.raises(type(error)):
         command_line.run(main)
+
+
+# A locale that is not UTF-8, and a Python that takes it at its word.
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_another_locale_than_utf_8_reads_and_writes_the_same_files(tmp_path: Path) -> None:
+    params = Path("params.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "params.yaml"
+    file.write_text(f"# Größe, 大きさ\n{params}", encoding="utf-8")
+    result = call("stages.plan", "--params", str(file), "--log", str(tmp_path / "log"), **ASCII)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    traces = tmp_path / "traces.jsonl"
+    traces.write_text('{"text": "Thus é. So</think>4", "problem_id": "é"}\n', encoding="utf-8")
+    options = ["--traces", str(traces), "--tokenizer", "demo_pair/large", "--cues", "all"]
+    result = call("stages.replay", *options, **ASCII)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_error_with_any_letter_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("größe: 1\n", encoding="utf-8")
+    result = call("stages.plan", "--params", str(file), **ASCII)
+    assert result.returncode == 1
+    assert r"gr\xf6\xdfe: unknown key" in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -1,5 +1,6 @@
 """The tables of all pairs: one pair's gaps do not spoil another's numbers."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -19,7 +20,7 @@ SPEED = {
 }  # fmt: skip
 
 
-def written(folder: Path, *tables: list[dict[str, object]]) -> list[Path]:
+def written(folder: Path, *tables: Sequence[Mapping[str, object]]) -> list[Path]:
     """A CSV file for each pair."""
     files = [folder / f"{i}.csv" for i in range(len(tables))]
     for file, rows in zip(files, tables, strict=True):
