@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stages.analysis.cue_sets import cue_words, reference
 from stages.config import names
-from stages.config.schema import Benchmark, DemoPair, File, Given, Pair, Params
+from stages.config.schema import Benchmark, DemoPair, File, Pair, Params
 from stages.config.selection import skip_reason
 from stages.runtime.errors import UserError
 
@@ -136,6 +136,10 @@ def too_few_to_time(params: Params, name: str) -> Iterator[str]:
 
 def n_problems(benchmark: Benchmark) -> int | None:
     """Return how many problems a set has; None where that is known only once it is read."""
-    if benchmark.n_problems is None and isinstance(benchmark, Given):
-        return None
+    if isinstance(benchmark, File) and benchmark.n_problems is None:
+        path = Path(benchmark.path)
+        if path.suffix != ".jsonl" or not path.is_file():
+            return None
+        with path.open("rb") as lines:
+            return sum(1 for line in lines if line.strip())
     return benchmark.n_problems

@@ -34,15 +34,18 @@ from stages.tracking.targets import FOLDER, STAGES, Stage, Target, targets
 LOCK = Path("containers/requirements.lock")
 # Libraries whose version decides results, by the name that they are imported by.
 DECIDING = {
-    "math_verify": "math-verify",
-    "matplotlib": "matplotlib",
-    "numpy": "numpy",
-    "seaborn": "seaborn",
-    "tokenizers": "tokenizers",
-    "transformers": "transformers",
+    "math_verify": ("math-verify", "latex2sympy2-extended"),
+    "matplotlib": ("matplotlib",),
+    "numpy": ("numpy",),
+    "seaborn": ("seaborn",),
+    "sympy": ("sympy",),
+    "tokenizers": ("tokenizers",),
+    "transformers": ("transformers",),
 }
 # Run as a program by every stage that starts engines on a CPU.
 SERVER = "stages.engine.serve"
+# Prompt logprobs bypass the prefix cache, and old vLLM versions returned stale ones from it.
+MARGINS_PREFIX_CACHING = False
 # What decides the tokens of an answer, without what starts engines and keeps answers.
 ANSWERING = ("stages.generation.answering", "stages.engine.client", "stages.engine.spec", SERVER)
 
@@ -188,6 +191,7 @@ def margins_recipe(settings: Settings) -> Row:
         "engines": plain("engines", settings.engines),
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
+        "prefix_caching": MARGINS_PREFIX_CACHING,
         **code_of("stages.engine.client", "stages.engine.spec", SERVER),
     }
 
@@ -222,7 +226,8 @@ def code_of(*roots: str) -> Row:
     """
     modules = code.closure(*roots)
     imported = code.libraries(modules)
-    packages = {name: installed(DECIDING[name]) for name in sorted(imported & set(DECIDING))}
+    deciding = (name for library in sorted(imported & set(DECIDING)) for name in DECIDING[library])
+    packages = {name: installed(name) for name in deciding}
     if SERVER in modules:
         packages["vllm"] = vllm_version()
     return {"packages": packages, "code": modules}

@@ -57,9 +57,10 @@ def made() -> Iterator[Path]:
     yield from RESULTS.rglob("*.parquet")
     yield from RESULTS.glob(RECEIPTS)
     for note in RESULTS.rglob(f"*{NOTE}"):
-        stem = note.name.removesuffix(NOTE)
+        beside = note.parent.glob(f"{note.name.removesuffix(NOTE)}.*")
+        # A name may have dots: v1.1.yaml is not a result of v1.
         yield from (
-            path for path in note.parent.glob(f"{stem}.*") if path != note and path.suffix != ".tmp"
+            path for path in beside if note_beside(path) == note and not path.name.endswith(NOTE)
         )
 
 

@@ -81,12 +81,11 @@ def test_a_relayed_answer_is_written_by_both_and_adds_up(collect: Collect) -> No
 
 @pytest.mark.parametrize("handoff", ["tokens", "text"])
 def test_cues_stand_where_large_stopped(collect: Collect, handoff: str) -> None:
-    tokenizer = Tokenizer.from_file("demo_pair/large/tokenizer.json")
     for row in collect("relaygen", handoff=handoff):
         at = 0
         for segment in (s for s in row["segments"] if s["stage"] == "reasoning"):
             at += segment["n_tokens"]
-            text = tokenizer.decode(row["token_ids"][:at], skip_special_tokens=False)
+            text = TOKENIZER.decode(row["token_ids"][:at], skip_special_tokens=False)
             if segment["cue"]:
                 assert segment["model"] == "large"
                 assert text.endswith(segment["cue"].rstrip(" "))

@@ -130,3 +130,21 @@ def test_everything_that_enters_a_rules_command_is_quoted(rule: str) -> None:
     (line,) = re.findall(r'shell:\n"(.*)"', command_of(rule)) or [""]
     filled_in = re.findall(r"\{(.*?)\}", line)
     assert [one for one in filled_in if not one.endswith(":q")] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "seen"),
+    [
+        ("    return []", "    return [pair]", True),
+        ("    return []", '    """Return none."""\n    return []  # none', False),
+        ("def gaps", "def others(pair):\n    return 1\n\n\ndef gaps", False),
+    ],
+)
+def test_an_edit_to_a_function_is_seen_by_the_rules_that_call_it(
+    rules: Path, old: str, new: str, seen: bool
+) -> None:
+    before = command_of("one"), command_of("two")
+    rules.write_text(rules.read_text().replace(old, new))
+    forget()
+    assert (command_of("one") != before[0]) == seen
+    assert command_of("two") == before[1]

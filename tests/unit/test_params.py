@@ -271,6 +271,13 @@ def test_what_would_fail_late_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_the_problems_of_a_file_are_counted_where_n_problems_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "few.jsonl").write_text('{"problem": "?", "answer": 1}\n\n' * 4, encoding="utf-8")
+    few = {**FILE, "path": str(tmp_path / "few.jsonl")}
+    with pytest.raises(UserError, match=r"latency\.n_problems: 5, .* has 4 problems"):
+        load(file_with(tmp_path, SET, few))
+
+
 def test_as_many_problems_as_there_are_can_be_timed(tmp_path: Path) -> None:
     assert load(file_with(tmp_path, "latency.n_problems", 30)).latency.n_problems == 30
 
@@ -322,8 +329,8 @@ def test_what_holds_of_a_whole_block_is_said_without_its_content(tmp_path: Path)
 def test_a_benchmark_may_come_from_the_hub_or_a_file(
     tmp_path: Path, benchmark: dict[str, Any]
 ) -> None:
-    params = load(file_with(tmp_path, SET, benchmark))
-    assert params.pair("demo").benchmarks["chains_short"].n_problems is None
+    params = load(file_with(tmp_path, "pairs.demo.benchmarks.chains_choice", benchmark))
+    assert params.pair("demo").benchmarks["chains_choice"].n_problems is None
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:

@@ -294,3 +294,12 @@ def test_a_receipt_of_other_code_is_out_of_date_so_that_its_answers_are_asked_fo
     assert to_force(demo()) == []
     with edited("stages/methods/relay.py", end="X = 1\n"):
         assert to_force(demo()) == [str(receipt)]
+
+
+def test_a_name_with_a_dot_is_not_a_result_of_the_name_before_it() -> None:
+    folder = DEMO / "cue_sets"
+    folder.mkdir(parents=True)
+    for name in ("v1", "v1.1"):
+        (folder / f"{name}.yaml").write_text("cues: []\n", encoding="utf-8")
+        write_provenance({}, folder / f"{name}.yaml")
+    assert sorted(status.made()) == [folder / "v1.1.yaml", folder / "v1.yaml"]
