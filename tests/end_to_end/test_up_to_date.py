@@ -127,7 +127,7 @@ def replaced(pattern: str, new: str) -> Change:
 
 
 def param(path: str, value: Any) -> Change:
-    """Another value of a param, by its dotted path; None takes it away."""
+    """Another value of a param, by its dotted path."""
     *parents, last = path.split(".")
 
     def change(content: str) -> str:
@@ -135,10 +135,7 @@ def param(path: str, value: Any) -> Change:
         block = params
         for key in parents:
             block = block[key]
-        if value is None:
-            del block[last]
-        else:
-            block[last] = value
+        block[last] = value
         return yaml.safe_dump(params, sort_keys=False)
 
     return change
@@ -160,6 +157,7 @@ def tracked(pattern: str) -> list[str]:
 
 
 MODULES = [*tracked("stages/**/*.py"), *tracked("demo_pair/**/*.py")]
+DOCUMENTED = [file for file in MODULES if (ROOT / file).read_text().startswith('"""')]
 RULES = tracked("workflow/rules/*.smk")
 PROMPTS, CUES = "workflow/reference/prompts.yaml", "workflow/reference/cues.yaml"
 MATH = [job for job in PREPARED if job != "prepare chains_choice"]
@@ -190,22 +188,25 @@ REFERENCE = {
 }  # fmt: skip
 
 LARGE, SMALL, DRAFT = "demo_pair/large", "demo_pair/small", "demo_pair/eagle3"
+# Whether the models fit together is checked by all of their files but the weights.
 MODELS = {
     f"{LARGE}/model.safetensors": with_engines("large", "eagle3"),
     f"{LARGE}/config.json": {"tokenizer", *with_engines("large", "eagle3")},
-    f"{LARGE}/generation_config.json": with_engines("large", "eagle3"),
+    f"{LARGE}/generation_config.json": {"tokenizer", *with_engines("large", "eagle3")},
     f"{LARGE}/tokenizer.json": TOKENS,
     f"{LARGE}/tokenizer_config.json": TOKENS,
     f"{LARGE}/chat_template.jinja": TOKENS,
     f"{SMALL}/model.safetensors": with_engines("small"),
-    f"{SMALL}/config.json": with_engines("small"),
-    f"{SMALL}/generation_config.json": with_engines("small"),
-    f"{SMALL}/tokenizer.json": {"tokenizer", *with_engines("small")},
-    f"{SMALL}/tokenizer_config.json": with_engines("small"),
-    f"{SMALL}/chat_template.jinja": with_engines("small"),
+    **{
+        f"{SMALL}/{file}": {"tokenizer", *with_engines("small")}
+        for file in (
+            "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+            "chat_template.jinja",
+        )
+    },
     f"{DRAFT}/model.safetensors": with_engines("eagle3"),
     f"{DRAFT}/config.json": {"tokenizer", *with_engines("eagle3")},
-}
+}  # fmt: skip
 
 PAIR = "pairs.demo"
 PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
@@ -229,9 +230,6 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.as_released.handoff": (True, ["latency", *RELAYS]),
     f"{PAIR}.calibration.{CALIBRATION}.n_problems": (5, [f"prepare {CALIBRATION}"]),
     f"{PAIR}.benchmarks.chains_short.n_problems": (3, ["prepare chains_short"]),
-    f"{PAIR}.benchmarks.chains_long.scoring": (
-        "choice", ["prepare chains_long", "score", "ablation", "answer_stage"],
-    ),
     f"{PAIR}.speed_benchmark": ("chains_choice", ["latency"]),
     f"{PAIR}.ablation_benchmark": ("chains_choice", ["ablation", "answers all_candidates"]),
     f"{PAIR}.engines.eagle3.draft_tokens": (2, with_engines("eagle3")),
@@ -244,9 +242,8 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     "ablation.methods.all_candidates.cue_matching": (
         "substring", ["cue_set all_candidates", "answers all_candidates"],
     ),
-    "latency.n_problems": (3, ["latency"]),
     "latency.runs": (2, ["latency"]),
-    "methods.small": (None, ["score", "summary", "latency", "speed"]),
+    "methods.relaygen.answer_engine": ("large", ["latency", "answers relaygen"]),
     "tables.bootstrap": (10, ["summary", "ablation", "speed"]),
 }  # fmt: skip
 HOW_IT_RUNS = {
@@ -278,7 +275,7 @@ EDITS: dict[str, Edit] = {
     **dict(edits_of_rules()),
     # What shapes no result, many at a time.
     "comments": edit(appended("\n# a comment\n"), *MODULES, *RULES, PROMPTS, CUES, "params.yaml"),
-    "docstrings": edit(replaced(r'\A"""', '"""Changed: '), *MODULES),
+    "docstrings": edit(replaced(r'\A"""', '"""Changed: '), *DOCUMENTED),
     "how a run goes": edit(
         all_of(*(param(name, value) for name, value in HOW_IT_RUNS.items())), "params.yaml"
     ),
