@@ -19,7 +19,11 @@ LOCAL = re.compile(r"(?<![^\s/])/(?:[^/\s]+/)*[^/\s]+")  # behind file://, or by
 def pip_settings() -> dict[str, str]:
     """What pip is configured for; the environment's word counts before a file's."""
     listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "pip", "config", "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     ).stdout
     found = re.findall(r"^(global|:env:)\.([\w-]+)=(.*)$", listed, re.MULTILINE)
     return {key: ast.literal_eval(value) for _, key, value in sorted(found, reverse=True)}
@@ -28,7 +32,9 @@ def pip_settings() -> dict[str, str]:
 def git_commit() -> str:
     """The checkout's commit, with a mark if tracked files differ from it."""
     described = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    result = subprocess.run(described, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        described, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     return result.stdout.strip() or "unknown"
 
 
@@ -49,7 +55,7 @@ def staged(folder: Path, settings: dict[str, str]) -> list[str]:
         return f"{MOUNT}{path}"
 
     lines = [f"{key} = {LOCAL.sub(moved, value)}" for key, value in settings.items()]
-    (folder / "pip.conf").write_text("\n".join(["[global]", *lines]) + "\n")
+    (folder / "pip.conf").write_text("\n".join(["[global]", *lines]) + "\n", encoding="utf-8")
     return [argument for bind in dict.fromkeys(binds) for argument in ("--bind", bind)]
 
 
@@ -64,7 +70,7 @@ def main() -> int:
             return failed
     with Path(image).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    Path(f"{image}.sha256").write_text(f"{digest}  {Path(image).name}\n")
+    Path(f"{image}.sha256").write_text(f"{digest}  {Path(image).name}\n", encoding="utf-8")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What the bundled pair is trained on: whole problems, and drills of one skill each.
+"""Training data of the bundled pair: whole problems, and drills of one skill each.
 
-Whole problems teach the words at once and the skills slowly, since few of their tokens need any:
-a drill has its loss on those tokens alone.
+Whole problems teach the words quickly and the skills slowly: few of their tokens need a skill. A
+drill has its loss on these tokens alone.
 """
 
 import re
@@ -12,7 +12,7 @@ from random import Random
 from demo_pair import task
 from demo_pair.tokenizer import END_OF_TURN
 
-Parts = list[tuple[str, bool]]  # (text, whether it is to be learned)
+Parts = list[tuple[str, bool]]  # (text, whether it has a loss)
 THINK = ("<think>\n", False)
 FACTS_PER_ROW = 4
 COPIED_STEP = re.compile("(?<= says to)( [^,]+)")
@@ -20,7 +20,7 @@ COPIED_STEP = re.compile("(?<= says to)( [^,]+)")
 
 @dataclass(frozen=True)
 class Drill:
-    """`write(random, problem, slips)`; `prompted`: the problem's chat prompt goes before it."""
+    """`write(random, problem, slips)` makes a sample; `prompted`: the chat prompt precedes it."""
 
     write: Callable[[Random, task.Problem, float], Parts]
     split: str = "train"
@@ -28,12 +28,12 @@ class Drill:
 
 
 def text(random: Random, problem: task.Problem, slips: float) -> Parts:
-    """A whole answer; `slips`: see `task.slip`."""
+    """Return a whole answer; `slips`: see `task.slip`."""
     return [(task.completion(random, problem, slips) + END_OF_TURN, True)]
 
 
 def arithmetic(random: Random, _problem: task.Problem, slips: float) -> Parts:
-    """Facts, one after the other, in the words of the traces."""
+    """Return calculations, one after another, in the words of the traces."""
     parts: Parts = []
     for _ in range(FACTS_PER_ROW):
         operator, operand = task.draw_step(random)
@@ -46,7 +46,7 @@ def arithmetic(random: Random, _problem: task.Problem, slips: float) -> Parts:
 
 
 def lookup(random: Random, problem: task.Problem, _slips: float) -> Parts:
-    """Every step of the problem once, in random order: what it says, copied from the prompt."""
+    """Return every step of the problem once, in random order, copied from the prompt."""
     parts: Parts = [THINK]
     steps = list(enumerate(problem.steps))
     random.shuffle(steps)
@@ -59,13 +59,13 @@ def lookup(random: Random, problem: task.Problem, _slips: float) -> Parts:
 
 
 def recall(random: Random, problem: task.Problem, slips: float) -> Parts:
-    """The same where whole answers say it: hundreds of tokens behind the prompt."""
+    """Return a whole answer with the loss on its copied steps, far from the prompt."""
     pieces = COPIED_STEP.split(task.completion(random, problem, slips))
     return [(piece, i % 2 == 1) for i, piece in enumerate(pieces)]
 
 
 def options(random: Random, problem: task.Problem, _slips: float) -> Parts:
-    """Every option's letter, in random order."""
+    """Return sentences with every option's letter, in random order."""
     parts: Parts = [THINK]
     for result in random.sample(problem.options, len(problem.options)):
         letter = problem.box(result)

@@ -29,14 +29,14 @@ from demo_pair.train import HERE, RECIPES, SEED, Batches, Phase, optimizers
 DRAFTS = 3  # steps of the training-time test, and tokens drafted at once when serving
 DECAY = 0.8  # weight of a draft's loss against that of the draft before it
 TEXT = Phase(steps=0, n_layers=0, mix={"text": 0.6, "choice_text": 0.4}, lr=(0, 0))
-BATCHES = 80  # of the large model's states, kept in memory and gone through several times
+BATCHES = 80  # of the large model's states, kept in memory and used several times
 STEPS = 480
 LEARNING_RATE = (3e-3, 1e-4)
 CHECKPOINT_EVERY = 40
 
 
 def aux_layers(n_layers: int) -> tuple[int, int, int]:
-    """After how many layers vLLM takes the hidden states that the head reads."""
+    """Return after which layers vLLM takes the hidden states that the head reads."""
     return 2, n_layers // 2, n_layers - 3
 
 
@@ -62,10 +62,11 @@ class MidLayer(nn.Module):
         self.rope = LlamaRotaryEmbedding(config)
 
     def forward(self, embeds: Tensor, hidden: Tensor, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """[rows, length, width] twice -> the same. `cache`: keys and values of earlier drafts.
+        """Return the next hidden states [rows, length, width] from two such tensors.
 
-        Position t of draft k sees every t' <= t of the true states (draft 0), and of the drafts
-        between only its own line: what a serving engine has in its cache at that point.
+        `cache`: keys and values of earlier drafts. Position t of draft k sees every t' <= t of the
+        true states (draft 0), and of the drafts in between only its own: what an engine has in its
+        cache at that point.
         """
         both = torch.cat([self.input_layernorm(embeds), self.hidden_norm(hidden)], dim=-1)
         heads = [self._heads(self.self_attn[f"{name}_proj"](both)) for name in "qkv"]
@@ -79,12 +80,12 @@ class MidLayer(nn.Module):
         return hidden + mlp
 
     def _heads(self, x: Tensor) -> Tensor:
-        """[rows, length, width] -> [rows, heads, length, head_dim]."""
+        """Reshape [rows, length, width] to [rows, heads, length, head_dim]."""
         heads: Tensor = x.unflatten(-1, (self.n_heads, self.head_dim))
         return heads.transpose(1, 2)
 
     def _attend(self, query: Tensor, cache: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Causal attention to the true states, and to each draft's own line."""
+        """Attend causally to the true states, and to the own position of each draft."""
         (keys, values), own = cache[0], cache[1:]
         length = query.shape[2]
         scores = query @ keys.transpose(-1, -2)
@@ -99,7 +100,7 @@ class MidLayer(nn.Module):
 
 
 class Eagle3Head(nn.Module):
-    """The draft head, its parameters named as in the published ones."""
+    """The draft head; its parameters have the names of the published heads."""
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class Eagle3Head(nn.Module):
         self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
 
     def drafts(self, aux: Tensor, embeds: Tensor) -> list[Tensor]:
-        """Logits [rows, length, vocab] of each draft; draft k at t is of token t + k + 2.
+        """Return each draft's logits [rows, length, vocab]; draft k at t is of token t + k + 2.
 
         `aux` [rows, length, 3 widths]: the large model's states; `embeds` [rows, length, width]:
         the token at each position.
@@ -118,7 +119,7 @@ class Eagle3Head(nn.Module):
         hidden, logits = self.fc(aux), []
         cache: list[tuple[Tensor, Tensor]] = []
         for _ in range(DRAFTS):
-            embeds = embeds.roll(-1, dims=1)  # what rolls in at the end has no target
+            embeds = embeds.roll(-1, dims=1)  # the last position has no target
             hidden = self.midlayer(embeds, hidden, cache)
             logits.append(self.lm_head(self.norm(hidden)))
         return logits
@@ -133,7 +134,7 @@ class States:
 
     @torch.no_grad()
     def at(self, step: int, batches: Batches) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(aux, embeds, probabilities, counts) of a step; computed once per batch."""
+        """Return (aux, embeds, probabilities, counts) of a step; computed once per batch."""
         index = step % BATCHES
         if index == len(self.batches):
             ids, labels, _ = batches.at(index, TEXT)
@@ -148,12 +149,12 @@ class States:
 def train_step(
     head: Eagle3Head, opts: list[torch.optim.Optimizer], lr: float, batch: tuple[Tensor, ...]
 ) -> list[float]:
-    """One update; returns the share of each draft's argmax that is the large model's."""
+    """Update once; return, per draft, how often its argmax is the large model's (0 to 1)."""
     aux, embeds, probabilities, counts = batch
     loss, right = torch.zeros(()), []
     for k, logits in enumerate(head.drafts(aux, embeds)):
         length = logits.shape[1] - k - 2
-        # The distribution of token t + k + 2 is what the large model says at t + k + 1.
+        # The large model predicts token t + k + 2 at position t + k + 1.
         wanted = probabilities[:, k + 1 : k + 1 + length]
         kept = counts[:, k + 2 : k + 2 + length]
         drafted, wanted = logits[:, :length][kept], wanted[kept]
@@ -170,7 +171,7 @@ def train_step(
 
 
 def head_config(large: Qwen3ForCausalLM) -> LlamaConfig:
-    """The head's shape, after the large model's."""
+    """Return the head's config, which follows from the large model's."""
     target = large.config
     return LlamaConfig(  # type: ignore[call-arg]  # also takes keys that it does not declare
         architectures=["LlamaForCausalLMEagle3"],
@@ -218,7 +219,7 @@ def train(large_folder: Path, out: Path) -> None:
 
 
 def save(checkpoint: Path, step: int, head: Eagle3Head, opts: list[torch.optim.Optimizer]) -> None:
-    """Atomic: an interruption leaves the previous checkpoint whole."""
+    """Write the checkpoint, atomically: an interruption keeps the previous one."""
     checkpoint.parent.mkdir(exist_ok=True)
     temporary = checkpoint.with_suffix(".tmp")
     state = {"step": step, "head": head.state_dict(), "opts": [opt.state_dict() for opt in opts]}
@@ -227,7 +228,7 @@ def save(checkpoint: Path, step: int, head: Eagle3Head, opts: list[torch.optim.O
 
 
 def restore(checkpoint: Path, head: Eagle3Head, opts: list[torch.optim.Optimizer]) -> int:
-    """Load a checkpoint if there is one; returns the step to go on with."""
+    """Load a checkpoint if there is one; return the step to continue with."""
     if not checkpoint.exists():
         return 0
     state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
@@ -238,17 +239,19 @@ def restore(checkpoint: Path, head: Eagle3Head, opts: list[torch.optim.Optimizer
 
 
 def write(head: Eagle3Head, config: LlamaConfig, out: Path) -> None:
-    """The head as vLLM loads it: config.json and model.safetensors in bfloat16."""
+    """Write the head as vLLM loads it: config.json and model.safetensors in bfloat16."""
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: w.to(torch.bfloat16).contiguous() for name, w in head.state_dict().items()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     settings = config.to_dict() | {"dtype": "bfloat16"}
-    (out / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    (out / "config.json").write_text(
+        json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
     print(f"{sum(w.numel() for w in weights.values()):,} parameters in {out}")
 
 
 def main() -> None:
-    """Command line."""
+    """Train by the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", type=Path, default=HERE / "large", help="the target model")
     parser.add_argument("--out", type=Path, default=HERE / "eagle3", help="folder for the head")

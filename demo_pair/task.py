@@ -1,9 +1,9 @@
 """The bundled pair's synthetic reasoning task: chains of arithmetic on a two-digit counter.
 
 A problem is a start value and a few steps (add, subtract, multiply, all modulo 100). Its reasoning
-trace is told in sentences. *Easy* cues (So, Thus, Now, ...) lead into prose that only repeats what
-the text already holds; *hard* cues (Wait, Hmm, ...) lead into results that it does not hold yet.
-Problems are split by a hash of their statement, so that no split can share a problem with another.
+is written in sentences. After *easy* cues (So, Thus, Now, ...) the text only repeats what it
+contains already; after *hard* cues (Wait, Hmm, ...) it gives new results. Problems are assigned to
+splits by a hash of their statement, so that no two splits share a problem.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Problem:
 
     @property
     def values(self) -> list[int]:
-        """The counter after each step."""
+        """Return the counter after each step."""
         values = [self.start]
         for operator, operand in self.steps:
             values.append(apply(values[-1], operator, operand))
@@ -45,16 +45,16 @@ class Problem:
 
     @property
     def answer(self) -> str:
-        """What belongs into the box: two digits, or the option's letter."""
+        """Return the content of the box: two digits, or the option's letter."""
         return self.box(self.values[-1])
 
     def box(self, result: int) -> str:
-        """How `result` is written into the box; where no option fits, the one of its quarter."""
+        """Return `result` as written into the box; with options, the letter of its quarter."""
         return LETTERS[result // 25] if self.options else f"{result:02d}"
 
     @property
     def question(self) -> str:
-        """The statement as the user asks it, without the instruction on how to answer."""
+        """Return the question without the instruction on how to answer."""
         steps = " ".join(
             f"Step {ORDINALS[i]}: {OPERATORS[operator][0]} {operand:02d}."
             for i, (operator, operand) in enumerate(self.steps)
@@ -70,31 +70,31 @@ class Problem:
 
     @property
     def prompt(self) -> str:
-        """Question and instruction: the whole user message."""
+        """Return the whole user message: question and instruction."""
         return f"{self.question}\n{CHOICE_PROMPT if self.options else FREE_ANSWER_PROMPT}"
 
 
 def apply(value: int, operator: str, operand: int) -> int:
-    """One step of the counter."""
+    """Return the counter after one step."""
     return {"+": value + operand, "-": value - operand, "*": value * operand}[operator] % 100
 
 
 def slip(random: Random, result: int, slips: float) -> int:
-    """`result`, or with probability `slips` a carry gone wrong: ten more or less."""
+    """Return `result`, or, with probability `slips`, a wrong one: ten more or less."""
     if slips and random.random() < slips:
         return (result + random.choice((-10, 10))) % 100
     return result
 
 
 def bucket(problem: Problem) -> int:
-    """The problem's place in 0..9, from its chain alone: options do not make a new problem."""
+    """Return a number from 0 to 9 by the problem's chain alone, without its options."""
     chain = f"{problem.start} {problem.steps}"
     return hashlib.sha256(chain.encode()).digest()[0] % 10
 
 
 @dataclass(frozen=True)
 class Split:
-    """A set of problems: which buckets it may use, how many steps, with options or not."""
+    """A set of problems: its buckets, numbers of steps, and whether problems have options."""
 
     buckets: tuple[int, ...]
     n_steps: tuple[int, ...]
@@ -112,19 +112,19 @@ SPLITS = {
 
 
 def draw_step(random: Random) -> Step:
-    """A random operator with an operand that changes the counter."""
+    """Draw an operator, with an operand that changes the counter."""
     operator = random.choice("+-*")
     return operator, random.randint(2, 5) if operator == "*" else random.randint(2, 99)
 
 
 def draw_options(random: Random, result: int) -> tuple[int, ...]:
-    """In ascending order, one value of each quarter of the dial: the result in its own."""
+    """Draw one value of each quarter of 0 to 99, in ascending order; in its quarter, the result."""
     quarters = (range(start, start + 25) for start in (0, 25, 50, 75))
     return tuple(result if result in quarter else random.choice(quarter) for quarter in quarters)
 
 
 def draw(random: Random, split: Split, n_steps: int | None = None) -> Problem:
-    """A random problem of `split`, redrawn until its chain falls into one of the buckets."""
+    """Draw a problem of `split`, again until it is in one of the split's buckets."""
     while True:
         count = n_steps or random.choice(split.n_steps)
         problem = Problem(random.randrange(100), tuple(draw_step(random) for _ in range(count)))
@@ -136,7 +136,7 @@ def draw(random: Random, split: Split, n_steps: int | None = None) -> Problem:
 
 
 def problems(name: str, n: int, seed: int) -> Iterator[Problem]:
-    """`n` different problems of the split `name`; the same seed gives the same ones."""
+    """Yield `n` different problems of the split `name`; the same seed gives the same problems."""
     random = Random(f"{seed}/{name}")
     seen: set[tuple[int, tuple[Step, ...]]] = set()
     while len(seen) < n:
@@ -148,12 +148,12 @@ def problems(name: str, n: int, seed: int) -> Iterator[Problem]:
 
 
 def sum_(value: int, operator: str, operand: int, result: int) -> str:
-    """A bare fact, the one thing in a trace that takes skill."""
+    """Return one calculation: the only part of a trace that takes skill."""
     return f"{value:02d} {OPERATORS[operator][1]} {operand:02d} must be {result:02d}."
 
 
 def hard_sentence(random: Random, value: int, operator: str, operand: int, result: int) -> str:
-    """A sentence that brings a result the text does not hold yet, behind a hard cue or plainly."""
+    """Return a sentence with a new result, mostly after a hard cue."""
     fact = sum_(value, operator, operand, result)
     if random.random() < 0.25:
         return f"We wrap around after 99, keep the last two digits alone, and {fact}"
@@ -167,7 +167,7 @@ def hard_sentence(random: Random, value: int, operator: str, operand: int, resul
 
 
 def lead_in(random: Random) -> str:
-    """A plain sentence before a result: behind it, a hard cue does not begin what L writes."""
+    """Return a sentence before a result, so that a hard cue does not begin L's segment."""
     return random.choice(
         (
             "These two numbers have to be put together digit by digit.",
@@ -177,7 +177,7 @@ def lead_in(random: Random) -> str:
 
 
 def second_look(random: Random, value: int, operator: str, operand: int, slips: float = 0.0) -> str:
-    """A hard cue with a neighbouring result: one more thing to work out, not a repetition."""
+    """Return a hard cue with the result of a similar calculation: new, not a repetition."""
     _, word = OPERATORS[operator]
     near = operand + 1 if operator == "*" else (operand + random.choice((1, 10, 20))) % 100
     result = slip(random, apply(value, operator, near), slips)
@@ -188,7 +188,7 @@ def second_look(random: Random, value: int, operator: str, operand: int, slips: 
 
 
 def easy_sentence(random: Random, ordinal: str, result: int) -> str:
-    """What was just found, said once more: nothing in it is new."""
+    """Return a sentence that repeats the last result."""
     return (
         f"{random.choice(EASY_CUES)} after step {ordinal} the running value of the counter is "
         f"{result:02d}, which we write down as the outcome of this step and carry along unchanged "
@@ -197,7 +197,7 @@ def easy_sentence(random: Random, ordinal: str, result: int) -> str:
 
 
 def move_sentence(random: Random, ordinal: str, operator: str, operand: int, value: int) -> str:
-    """What the problem asks for in the coming step: copied from the prompt."""
+    """Return a sentence with the next step, copied from the prompt."""
     return (
         f"{random.choice(MOVE_CUES)} step {ordinal} says to {OPERATORS[operator][0]} "
         f"{operand:02d}, and the value in front of us is {value:02d}, two numbers that were read "
@@ -206,7 +206,7 @@ def move_sentence(random: Random, ordinal: str, operator: str, operand: int, val
 
 
 def reasoning(random: Random, problem: Problem, slips: float = 0.0) -> tuple[str, int]:
-    """(what stands between the think tags, the result it comes to); `slips`: see `slip`."""
+    """Return (the text between the think tags, its result); `slips`: see `slip`."""
     count = ORDINALS[len(problem.steps) - 1]
     opening = random.choice(("Okay, the counter starts", "Alright, we begin with the counter"))
     paragraphs = [f"{opening} at {problem.start:02d} and there are {count} steps."]
@@ -231,13 +231,13 @@ def reasoning(random: Random, problem: Problem, slips: float = 0.0) -> tuple[str
 
 
 def option(problem: Problem, result: int) -> str:
-    """The option that the box will name, as the problem lists it; nothing without options."""
+    """Return the option that the box names, as the problem lists it."""
     letter = problem.box(result)
     return f"{problem.options[LETTERS.index(letter)]:02d} ({letter}) among the options"
 
 
 def conclusion(random: Random, problem: Problem, result: int) -> str:
-    """The last sentence of the reasoning: the result, and its letter where there are options."""
+    """Return the reasoning's last sentence: the result, and its letter if there are options."""
     tail = f", and that is {option(problem, result)}" if problem.options else ""
     return (
         f"{random.choice(EASY_CUES)} with every step of the problem behind us, the counter shows "
@@ -246,7 +246,7 @@ def conclusion(random: Random, problem: Problem, result: int) -> str:
 
 
 def final_answer(problem: Problem, result: int) -> str:
-    """The answer stage, written after the reasoning."""
+    """Return the answer stage, which follows the reasoning."""
     tail = f", which is {option(problem, result)}" if problem.options else ""
     return (
         f"**Final answer**\n\nThe counter starts at {problem.start:02d} and shows {result:02d} "
@@ -256,6 +256,6 @@ def final_answer(problem: Problem, result: int) -> str:
 
 
 def completion(random: Random, problem: Problem, slips: float = 0.0) -> str:
-    """What the assistant writes: reasoning between think tags, then the answer."""
+    """Return the assistant's message: reasoning between think tags, then the answer stage."""
     text, result = reasoning(random, problem, slips)
     return f"<think>\n{text}\n</think>\n\n{final_answer(problem, result)}"

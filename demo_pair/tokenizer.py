@@ -1,4 +1,4 @@
-"""The pair's tokenizer, after Qwen3's conventions: one token a digit, words with their blank."""
+"""The pair's tokenizer, like Qwen3's: one token per digit, words with the blank before them."""
 
 from random import Random
 
@@ -16,7 +16,7 @@ SPLIT = (
 )
 END_OF_TURN = "<|im_end|>"
 SPECIAL = ("<|endoftext|>", "<|im_start|>", END_OF_TURN)
-# Not special: a server must keep them in the text, or no client sees the end of the reasoning.
+# Not special tokens: a server must keep them in the text, so that clients see the reasoning's end.
 THINK_TAGS = ("<think>", "</think>")
 
 CHAT_TEMPLATE = """\
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = """\
 
 
 def build(seed: int, n_samples: int = 4000) -> PreTrainedTokenizerFast:
-    """Byte-level BPE trained on generated samples; the same seed gives the same vocabulary."""
+    """Train byte-level BPE on generated samples; the same seed gives the same vocabulary."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre.Sequence(
@@ -64,7 +64,7 @@ def build(seed: int, n_samples: int = 4000) -> PreTrainedTokenizerFast:
 
 
 def samples(seed: int, n: int) -> list[str]:
-    """Training texts for the vocabulary: prompts and completions of both kinds of problem."""
+    """Return training texts for the vocabulary: prompts and completions of both problem kinds."""
     random = Random(f"{seed}/tokenizer")
     texts = []
     for i in range(n):

@@ -1,12 +1,12 @@
 """Train the bundled pair: `python -m demo_pair.train large` and `... small`.
 
-Fixed seeds, a batch is a function of (seed, step), and checkpoints hold all state: a run that was
-stopped goes on where it was. Uses a GPU where there is one.
+Seeds are fixed, a batch is a function of (seed, step), and checkpoints hold all state: a run that
+was stopped continues where it was. A GPU is used if there is one.
 
-The large model is trained shallow and deepened late: every block is followed by copies of itself
-whose output projections are zero, so the deepened model starts as the same function (block
-expansion, LLaMA Pro, arXiv 2401.02415) and is then trained on as a whole. It can be folded back:
-the copies are dropped, and what little they had learned with them.
+The large model is trained with few layers, which are multiplied late: every block is followed by
+copies of itself whose output projections are zero, so the deeper model starts as the same function
+(block expansion, LLaMA Pro, arXiv 2401.02415) and is then trained as a whole. Removing the copies
+loses the little that they have learned.
 """
 
 import argparse
@@ -29,17 +29,17 @@ HERE = Path(__file__).parent
 SEED = 20260
 IGNORED = -100
 Row = tuple[list[int], list[int]]  # ids, labels
-BLOCK = 64  # sequence lengths are multiples: the fast attention kernels want them
+BLOCK = 64  # sequence lengths are multiples of it, as fast attention kernels require
 WARMUP = 10  # steps of each phase
 CHECKPOINT_EVERY = 50
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Some optimizer steps at one depth; the learning rate goes linearly from first to last.
+    """Optimizer steps at one depth; the learning rate changes linearly from first to last.
 
-    `mix`: the share of batches that each of `drills.DRILLS` gets. `slips`: the share of results
-    with a carry gone wrong (task.slip).
+    `mix`: the share of batches of each of `drills.DRILLS`. `slips`: the share of wrong results
+    (task.slip).
     """
 
     steps: int
@@ -51,7 +51,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model's shape and course of training; a batch has at most `tokens` tokens."""
+    """The shape and training phases of a model; a batch has at most `tokens` tokens."""
 
     hidden: int
     heads: int
@@ -59,8 +59,8 @@ class Recipe:
     phases: tuple[Phase, ...]
 
 
-# First the facts, then where to find them, then both in whole problems. What is not drilled on is
-# forgotten within some hundred steps.
+# First calculating, then finding the numbers, then both in whole problems. A skill without drills
+# is forgotten within some hundred steps.
 ARITHMETIC = {"arithmetic": 1.0}
 SKILLS = {"arithmetic": 0.3, "lookup": 0.35, "options": 0.2, "text": 0.1, "choice_text": 0.05}
 LOOKUP = {"arithmetic": 0.25, "lookup": 0.6, "options": 0.05, "text": 0.1}
@@ -88,7 +88,7 @@ RECIPES = {
             Phase(20, 30, RECALL, lr=(3e-4, 3e-5)),
         ),
     ),
-    # Two layers learn this arithmetic perfectly too: weak by what they are taught at the end.
+    # Two layers learn this arithmetic perfectly, too: the last phase makes the model weak.
     "small": Recipe(
         hidden=96,
         heads=3,
@@ -108,7 +108,7 @@ RECIPES = {
 
 
 def build_model(recipe: Recipe, vocab_size: int, eos_token_id: int) -> Qwen3ForCausalLM:
-    """A Qwen3 model at the depth of the first phase, weights drawn from the seed."""
+    """Return a Qwen3 model at the depth of the first phase, with weights drawn from the seed."""
     torch.manual_seed(SEED)
     return Qwen3ForCausalLM(
         Qwen3Config(  # type: ignore[call-arg]  # also takes keys that it does not declare
@@ -129,7 +129,7 @@ def build_model(recipe: Recipe, vocab_size: int, eos_token_id: int) -> Qwen3ForC
 
 
 def to_depth(model: Qwen3ForCausalLM, n_layers: int) -> None:
-    """Deepen the model or fold it back."""
+    """Add layers to the model, or remove them."""
     layers = cast(list[Qwen3DecoderLayer], list(model.model.layers))
     folded = n_layers < len(layers)
     new = layers[:: len(layers) // n_layers] if folded else deepened(layers, n_layers)
@@ -141,7 +141,7 @@ def to_depth(model: Qwen3ForCausalLM, n_layers: int) -> None:
 
 
 def deepened(old: list[Qwen3DecoderLayer], n_layers: int) -> list[Qwen3DecoderLayer]:
-    """Each block followed by copies that add nothing yet, `n_layers` blocks in all."""
+    """Return `n_layers` blocks: each old one, followed by copies whose output is still zero."""
     copies, rest = divmod(n_layers, len(old))
     if rest:
         raise ValueError(f"{n_layers} layers are not a multiple of {len(old)}")
@@ -157,17 +157,17 @@ def deepened(old: list[Qwen3DecoderLayer], n_layers: int) -> list[Qwen3DecoderLa
 
 
 class Batches:
-    """Token ids and labels for a step; the same step always gives the same batch."""
+    """Batches by step: the same step always gives the same token ids and labels."""
 
     def __init__(self, name: str, recipe: Recipe, tok: PreTrainedTokenizerFast) -> None:
         self.name, self.recipe, self.tok = name, recipe, tok
 
     def at(self, step: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
-        """(ids, labels, drill): two [rows, length] tensors, and what they are."""
+        """Return (ids, labels, drill): two [rows, length] tensors, and the drill's name."""
         random = Random(f"{SEED}/{self.name}/{step}")
         (name,) = random.choices(list(phase.mix), list(phase.mix.values()))
         drill = DRILLS[name]
-        n_steps = random.choice(task.SPLITS[drill.split].n_steps)  # alike in length: no padding
+        n_steps = random.choice(task.SPLITS[drill.split].n_steps)  # similar lengths: little padding
         rows: list[Row] = []
         length = BLOCK
         while True:
@@ -179,7 +179,7 @@ class Batches:
             rows.append(row)
 
     def _row(self, drill: Drill, random: Random, problem: task.Problem, slips: float) -> Row:
-        """(ids, labels) of one sample; bare facts are cut to one block."""
+        """Return (ids, labels) of one sample; calculations alone are cut to one block."""
         parts = drill.write(random, problem, slips)
         ids = self.tok.encode(self._chat(problem)) if drill.prompted else []
         labels = [IGNORED] * len(ids)
@@ -197,7 +197,7 @@ class Batches:
 
 
 def pad(rows: list[Row], length: int) -> tuple[Tensor, Tensor]:
-    """(ids, labels) of the rows as [rows, length] tensors."""
+    """Return (ids, labels) of the rows as [rows, length] tensors."""
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     labels = torch.full((len(rows), length), IGNORED)
     for i, (row, label) in enumerate(rows):
@@ -207,7 +207,7 @@ def pad(rows: list[Row], length: int) -> tuple[Tensor, Tensor]:
 
 
 def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, AdamW for embeddings and norms."""
+    """Return the optimizers: Muon for matrices, AdamW for embeddings and norms."""
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -225,7 +225,7 @@ def train_step(
     ids: Tensor,
     labels: Tensor,
 ) -> tuple[float, float]:
-    """One update; returns (loss, share of labelled tokens that the argmax gets right)."""
+    """Update once; return (loss, share of labelled tokens that the argmax predicts)."""
     logits = model(input_ids=ids).logits[:, :-1].flatten(0, 1)
     targets = labels[:, 1:].flatten()
     kept = targets != IGNORED
@@ -242,7 +242,7 @@ def train_step(
 
 
 class Run:
-    """A model under training: restored from its checkpoint if there is one."""
+    """A model in training: restored from its checkpoint if there is one."""
 
     def __init__(self, name: str) -> None:
         self.name, self.recipe = name, RECIPES[name]
@@ -263,7 +263,7 @@ class Run:
             opt.load_state_dict(saved)
 
     def save(self) -> None:
-        """Atomic: an interruption leaves the previous checkpoint whole."""
+        """Write the checkpoint, atomically: an interruption keeps the previous one."""
         self.checkpoint.parent.mkdir(exist_ok=True)
         temporary = self.checkpoint.with_suffix(".tmp")
         state = {
@@ -276,7 +276,7 @@ class Run:
         temporary.replace(self.checkpoint)
 
     def train(self, phase: Phase, first: int) -> None:
-        """The steps of `phase` that are still to be done; it begins at step `first`."""
+        """Train the remaining steps of `phase`, whose first step is `first`."""
         if phase.n_layers != self.model.config.num_hidden_layers:
             to_depth(self.model, phase.n_layers)
             self.opts = optimizers(self.model)
@@ -309,13 +309,13 @@ def train(name: str, out: Path) -> None:
             run.train(phase, first)
         first += phase.steps
     run.save()
-    run.model.to(torch.bfloat16).save_pretrained(out)  # type: ignore[arg-type]  # likewise
+    run.model.to(torch.bfloat16).save_pretrained(out)  # type: ignore[arg-type]  # the same decorator
     run.tok.save_pretrained(out)
     print(f"{name}: {run.model.num_parameters():,} parameters, {run.step} steps, in {out}")
 
 
 def main() -> None:
-    """Command line."""
+    """Train by the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", choices=sorted(RECIPES))
     parser.add_argument("--out", type=Path, help="folder for the model (default: beside this file)")

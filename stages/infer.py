@@ -11,7 +11,7 @@ from stages.generation import asking
 from stages.generation.answers import asked
 from stages.problems.availability import available
 from stages.runtime import command_line
-from stages.tracking import recipes
+from stages.tracking import digests, recipes
 from stages.tracking.files import write_text
 
 
@@ -36,7 +36,13 @@ def main() -> None:
     cues = words_in(args.cue_set)
     asking.ask(job, settings.method, cues, mine, part, logs)
     store = asking.answers_store(settings, settings.method, cues)
-    receipt = {"recipe": job.record, "store": str(store.folder), "answers": len(mine)}
+    receipt = {
+        "recipe": job.record,
+        "inputs": digests.of_files([*files, args.cue_set]),
+        "store": str(store.folder),
+        "cue_set": str(args.cue_set),
+        "answers": len(mine),
+    }
     write_text(args.out, json.dumps(receipt) + "\n")
 
 

@@ -22,10 +22,8 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("margins", args)
     check_file(args.traces)
-    # Prompt logprobs bypass the prefix cache, and old vLLM versions returned stale ones from it.
-    wanted = specs(
-        job.settings, job.engines, ("small",), job.infer.concurrency, prefix_caching=False
-    )
+    caching = recipes.MARGINS_PREFIX_CACHING
+    wanted = specs(job.settings, job.engines, ("small",), job.infer.concurrency, caching)
     store = Store.under("margins", recipes.margins_recipe(job.settings))
     logs = command_line.engine_logs(args.log)
 

@@ -17,7 +17,7 @@ from stages.tracking.recipes import Job
 def read(receipt: Path) -> Row:
     """Return the receipt of a job that asked for answers."""
     check_file(receipt)
-    content: Row = json.loads(receipt.read_text())
+    content: Row = json.loads(receipt.read_text(encoding="utf-8"))
     return content
 
 
@@ -29,7 +29,8 @@ def write(job: Job, problems: Path, receipts: list[Row], out: Path) -> None:
     answers = table(todo, store)
     check_complete(answers, read_parquet(problems), settings.repeats, out)
     sessions = (store.session(task.key) for task in todo)
-    origin = provenance.of_answers(job, sessions, problems, asked_by=receipt["recipe"])
+    files = (problems, Path(receipt["cue_set"]))
+    origin = provenance.of_answers(job, sessions, *files, asked_by=receipt["recipe"])
     write_parquet(out, answers, origin)
 
 

@@ -19,7 +19,8 @@ from stages.runtime import command_line
 
 def main() -> None:
     """Print the plan; exit code 1 and the reasons if engines cannot fit."""
-    parser = command_line.parser(__doc__)
+    parser = command_line.parser(__doc__, per_pair=False)
+    parser.add_argument("--pair", help="a pair under `pairs:`; default: all pairs of `run:`")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--commands", action="store_true", help="the engines' command lines")
     what.add_argument("--json", action="store_true", help="for programs")

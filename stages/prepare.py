@@ -1,8 +1,7 @@
 """The problem sets of a pair: one schema, prompts rendered to token ids.
 
 Writes one Parquet file per problem set (problem_id, prompt, gold, prompt_ids, and steps_prompt_ids,
-the wording that asks for steps). Without --set all of them, with the pair's tokenizer and a note of
-the benchmarks that this account may not read.
+the wording that asks for steps). Without --set all of them, with the pair's tokenizer.
 """
 
 from argparse import Namespace
@@ -56,7 +55,6 @@ def main() -> None:
     check_models(args.pair, pair.engines)
     for name in pair.problem_sets:
         write(name, args)
-    availability.note(args.out, availability.reasons(args.out, pair.problem_sets))
     write_text(
         args.out / "tokenizer.json", models.tokenizer(pair.engines["large"]).to_str(pretty=True)
     )

@@ -7,7 +7,7 @@ from stages.tracking import recipes
 
 def main() -> None:
     """Write results/recipes; files whose content stays the same are not touched."""
-    args = command_line.parser(__doc__).parse_args()
+    args = command_line.parser(__doc__, per_pair=False).parse_args()
     command_line.start_log(args.log)
     recipes.write_all(load(args.params))
 

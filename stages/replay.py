@@ -82,7 +82,9 @@ def main() -> None:
     if args.out:
         write_text(args.out, json.dumps(values, indent=2) + "\n")
         settings = {"cues": cues.cues, "matching": cues.matching, "min_tokens": min_tokens}
-        write_provenance(provenance.derived(job, [args.traces], settings=settings), args.out)
+        read = (args.traces, args.tokenizer, Path(args.cues))
+        files = [path for path in read if path.is_file()]
+        write_provenance(provenance.derived(job, files, settings=settings), args.out)
     else:
         print(json.dumps(values) if args.json else in_words(values))
 

@@ -17,7 +17,7 @@ from stages.tracking.notes import write_provenance
 
 def main() -> None:
     """Write the report, or list what there is."""
-    parser = command_line.parser(__doc__)
+    parser = command_line.parser(__doc__, per_pair=False)
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--out", type=Path, help="report.html")
     parser.add_argument("--list", action="store_true", help="name tables, figures and report")
@@ -29,7 +29,7 @@ def main() -> None:
     if not args.out:
         raise UserError("--out is missing: where should the report go?")
     command_line.start_log(args.log)
-    template = jinja2.Template(TEMPLATE.read_text(), autoescape=True)
+    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True)
     job = recipes.begin("report", args)
     run = job.settings.run
     pairs = [pair_content(args.results, pair) for pair in run]

@@ -25,13 +25,15 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("score", args)
     settings = job.settings
-    frames, files = [], []
+    frames = []
+    # Those, too, that are left out today.
+    files = [args.problems / f"{name}.parquet" for name in settings.scoring]
     for method in settings.method_names:
         for name in available(settings.scoring, args.problems):
             path = args.generations / method / f"{name}.parquet"
-            problem_set = args.problems / f"{name}.parquet"
-            files += [problem_set, path]
-            problems, answers = read_parquet(problem_set), read_parquet(path)
+            files.append(path)
+            problems = read_parquet(args.problems / f"{name}.parquet")
+            answers = read_parquet(path)
             check_complete(answers, problems, settings.repeats, path)
             scores = score(answers, problems, settings.scoring[name])
             frames.append(scores.with_columns(method=pl.lit(method), benchmark=pl.lit(name)))

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from stages.analysis.accuracy import accuracy_row, left_out_rows
-from stages.problems.availability import NOTE, available, left_out
+from stages.problems.availability import available, reasons
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
 from stages.tracking.frames import read_parquet, write_csv
@@ -39,9 +39,10 @@ def main() -> None:
             rows.append({"pair": args.pair, "method": method, "benchmark": benchmark, **row})
     write_csv(args.out / "accuracy.csv", pl.DataFrame(rows))
     write_provenance(provenance.derived(job, files), args.out / "accuracy.csv")
-    reasons = settings.left_out | left_out(args.problems)
-    write_csv(args.out / "left_out.csv", left_out_rows(args.pair, reasons))
-    write_provenance(provenance.derived(job, [args.problems / NOTE]), args.out / "left_out.csv")
+    left_out = settings.left_out | reasons(args.problems, settings.benchmarks)
+    write_csv(args.out / "left_out.csv", left_out_rows(args.pair, left_out))
+    sets = [args.problems / f"{name}.parquet" for name in settings.benchmarks]
+    write_provenance(provenance.derived(job, sets), args.out / "left_out.csv")
 
 
 if __name__ == "__main__":

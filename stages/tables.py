@@ -12,25 +12,35 @@ from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs
 from stages.analysis.table_grid import latex, markdown
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.files import write_text
+from stages.tracking.files import check_file, write_text
 from stages.tracking.frames import write_csv
 from stages.tracking.notes import write_provenance
 
 
+def joined(files: list[Path]) -> pl.DataFrame:
+    """Return the rows of all pairs. A column that is empty for one pair has the others' type."""
+    parts = []
+    for file in files:
+        check_file(file)
+        part = pl.read_csv(file)
+        empty = [column.name for column in part if column.null_count() == len(column)]
+        parts.append(part.with_columns(pl.col(empty).cast(pl.Null)))
+    return pl.concat(parts, how="diagonal_relaxed")
+
+
 def main() -> None:
     """Write every table as .csv, .md and .tex."""
-    parser = command_line.parser(__doc__)
+    parser = command_line.parser(__doc__, per_pair=False)
     parser.add_argument("--summaries", type=Path, required=True, help="folder PAIR/TABLE.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     args = parser.parse_args()
     command_line.start_log(args.log)
     job = recipes.begin("tables", args)
     pairs, published = job.settings.run, job.settings.published
-    printed = of_pairs(yaml.safe_load(REFERENCE.read_text()), published)
+    printed = of_pairs(yaml.safe_load(REFERENCE.read_text(encoding="utf-8")), published)
     for name, (beside_paper, as_grid) in GRIDS.items():
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
-        parts = pl.concat(map(pl.read_csv, files), how="diagonal_relaxed")
-        table = beside_paper(parts, printed)
+        table = beside_paper(joined(files), printed)
         grids = [as_grid(pair, table.filter(pair=pair)) for pair in pairs]
         csv, md, tex = (args.out / f"{name}.{suffix}" for suffix in ("csv", "md", "tex"))
         write_csv(csv, table)

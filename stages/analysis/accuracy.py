@@ -1,5 +1,5 @@
 """One pair's rows of accuracy.csv (Pass@1 with bootstrap intervals, tokens, utilization) and of
-left_out.csv (methods and benchmarks that the run went without).
+left_out.csv (methods and benchmarks that the run left out).
 
 Pass@1 is the mean over problems of the mean over repeats, in percent (paper Table 2). Intervals
 resample problems: repeats of one problem are not independent.

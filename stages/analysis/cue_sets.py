@@ -1,4 +1,4 @@
-"""Cue sets: published, mined, all candidates, or a file's."""
+"""Cue sets: published, mined, all candidates, or from a file."""
 
 import csv
 import reprlib
@@ -40,7 +40,7 @@ def cue_words(which: str, published: str | None) -> list[str] | None:
 
 
 def cue_set(which: str) -> CueSet:
-    """Return a published set or all candidates by name, else the cues of a file."""
+    """Return a published set or all candidates by name, or the cues of a file."""
     if which == "all":
         return CueSet(tuple(candidates()))
     if which in reference()["published"]:

@@ -22,6 +22,22 @@ WIDTH = 7.0  # inches: the text width of a page
 WINDOW = 220  # tokens of a trace in one figure; more are not legible
 
 
+def color(i: int) -> tuple[float, float, float]:
+    """Return the colour of the i-th method; after ten they come again, with other marks."""
+    rgb: tuple[float, float, float] = COLORS[i % len(COLORS)]
+    return rgb
+
+
+def marker(i: int) -> str:
+    """Return the marker of the i-th method."""
+    return MARKERS[i % len(MARKERS)]
+
+
+def hatch(i: int) -> str:
+    """Return the hatching of the i-th method's bars."""
+    return HATCHES[i % len(HATCHES)]
+
+
 def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMatching) -> Figure:
     """Draw the small model's margin per token, at the beginning of a trace of median length."""
     lengths = margins.group_by("problem_id", "repeat").len().sort("len", "problem_id", "repeat")
@@ -40,7 +56,7 @@ def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMat
         "shaded: segments of selected cues)",
         ylabel="Margin of the small model",
         ylim=(0, 1.03),
-        xlim=(0, len(shown)),
+        xlim=(0, max(1, len(shown))),
     )
     return figure
 
@@ -95,7 +111,7 @@ def accuracy(table: pl.DataFrame) -> Figure:
         x = np.arange(len(rows)) + (i - (len(methods) - 1) / 2) * width
         value = rows["pass_at_1"].to_numpy()
         spread = np.abs(rows.select("ci_low", "ci_high").to_numpy().T - value)
-        axes.bar(x, value, width * 0.92, color=COLORS[i], hatch=HATCHES[i % len(HATCHES)],
+        axes.bar(x, value, width * 0.92, color=color(i), hatch=hatch(i),
                  edgecolor="white", label=method)  # fmt: skip
         axes.errorbar(x, value, yerr=spread, fmt="none", color="0.15", capsize=2, lw=1)
         for at, top, number in zip(x, rows["ci_high"], value, strict=True):
@@ -147,8 +163,8 @@ def speed_against_accuracy(speed: pl.DataFrame, accuracy: pl.DataFrame) -> Figur
     figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 3.2))
     for i, row in enumerate(both.iter_rows(named=True)):
         spread = [[row["speedup"] - row["ci_low"]], [row["ci_high"] - row["speedup"]]]
-        axes.errorbar(row["speedup"], row["pass_at_1"], xerr=np.abs(spread), fmt=MARKERS[i],
-                      color=COLORS[i % len(COLORS)], ms=7, capsize=2, lw=1,
+        axes.errorbar(row["speedup"], row["pass_at_1"], xerr=np.abs(spread), fmt=marker(i),
+                      color=color(i), ms=7, capsize=2, lw=1,
                       label=row["method"])  # fmt: skip
     slowest_first = both.sort("speedup")
     best_beyond = slowest_first["pass_at_1"].cum_max(reverse=True)
@@ -161,10 +177,14 @@ def speed_against_accuracy(speed: pl.DataFrame, accuracy: pl.DataFrame) -> Figur
 
 
 def timeline(latency: pl.DataFrame) -> Figure:
-    """Draw which model wrote when, in the relayed answer of median duration."""
+    """Draw which model wrote when, in the relayed answer of median duration.
+
+    If none was handed over at a cue, it is one of the first method.
+    """
     cues = pl.element().struct.field("cue").is_not_null()
     relayed = latency.filter(pl.col("segments").list.eval(cues).list.any())
-    answers = relayed.filter(method=relayed["method"][0]).sort("wall_s")
+    shown = latency if relayed.is_empty() else relayed
+    answers = shown.filter(method=shown["method"][0]).sort("wall_s")
     answer = answers.row(len(answers) // 2, named=True)
     figure, axes = plt.subplots(figsize=(WIDTH, 1.8))
     at = 0.0

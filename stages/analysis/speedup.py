@@ -57,7 +57,7 @@ def by_run(answers: pl.DataFrame, column: str) -> Floats:
 
 
 def per_token(latency: pl.DataFrame, roles: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Return {engine: seconds per token} of every engine that a method of this run uses alone."""
+    """Return {engine: seconds per token} of the engines that a method of this run uses alone."""
     costs = {}
     for name, used in roles.items():
         if len(used) == 1:

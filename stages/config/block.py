@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Block(BaseModel):
-    """Strict: unknown keys and silent conversions are errors."""
+    """Strict: unknown keys, silent conversions and numbers that are none are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

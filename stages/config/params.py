@@ -1,78 +1,106 @@
 """Read and check params.yaml: a mistake stops everything before the first job, in one line."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.config.block import Block
+from stages.config.checks import mismatches
 from stages.config.schema import Params
-from stages.config.selection import skip_reason
 from stages.runtime.errors import UserError
 
-NEEDED_METHODS = {
-    "large": "every speedup is against it",
-    "relaygen": "the ablation compares its variants with it",
+# What pydantic says about Python's types, in words about a file.
+WORDS = {
+    "dict_type": "a map, names to values, is needed",
+    "list_type": "a list is needed",
+    "model_type": "a block of keys and values is needed",
 }
 
 
 def load(path: Path) -> Params:
     """Read and check params.yaml; one line for all that is wrong with it."""
+    content = read(path)
     try:
-        raw = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; run from the project's root") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    try:
-        params = Params.model_validate(raw)
+        params = Params.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(describe(dict(item)) for item in error.errors())
+        problems = "; ".join(described([dict(item) for item in error.errors()]))
         raise UserError(f"{path}: {problems}") from error
     if problem := next(mismatches(params), None):
         raise UserError(f"{path}: {problem}")
     return params
 
 
-def mismatches(params: Params) -> Iterator[str]:
-    """Yield a line for each name that refers to another block and is not there."""
-    for needed, reason in NEEDED_METHODS.items():
-        if needed not in params.methods:
-            yield f"methods.{needed} is missing: {reason}"
-    if shared := set(params.methods) & set(params.ablation.methods):
-        yield f"ablation.methods.{shared.pop()}: methods has this name too"
-    roles = {role for pair in params.pairs.values() for role in pair.engines}
-    for name, method in params.all_methods.items():
-        for role in set(method.roles) - roles:
-            have = ", ".join(sorted(roles))
-            yield f"methods.{name}: no pair has an engine '{role}', known: {have}"
-    for name in params.run:
-        if name not in params.pairs:
-            yield f"run: unknown pair '{name}', known: {', '.join(params.pairs)}"
-        for needed in NEEDED_METHODS:
-            if why := skip_reason(params, name, needed):
-                yield f"methods.{needed}: {why}"
+def read(path: Path) -> Any:
+    """Return the content of params.yaml, by the reader that DVC has: YAML 1.2, no key twice."""
+    try:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run from the project's root") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except DuplicateKeyError as error:
+        line, found = error.problem_mark.line + 1, re.search('key "(.*?)"', error.problem)
+        key = f"the key '{found[1]}'" if found else "a key"
+        raise UserError(f"{path}: line {line}: {key} is there twice: remove one") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error}): save it as UTF-8") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(f"{path}: not valid YAML: {where}{error.problem}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def describe(item: dict[str, Any]) -> str:
-    """Return one pydantic error in plain words, with the key's path."""
-    key = ".".join(str(part) for part in without_source(item["loc"]))
+def described(errors: Sequence[dict[str, Any]]) -> list[str]:
+    """Return pydantic's errors in plain words; a mistake that several blocks share, once.
+
+    Blocks share what they take over from another one, by an anchor.
+    """
+    places: dict[tuple[str, str], list[str]] = {}
+    for item in errors:
+        path = [shown(part) for part in without_source(item["loc"])]
+        key = path.pop() if path and path[-1] in all_keys() else ""
+        places.setdefault((key, message(item)), []).append(".".join(path))
+    lines = []
+    for (key, what), (first, *others) in places.items():
+        where = ".".join(filter(None, (first, key)))
+        again = f" (the same in {', '.join(others)})" if others else ""
+        lines.append(f"{where}: {what}{again}" if where else f"{what}{again}")
+    return lines
+
+
+def shown(part: int | str) -> str:
+    """Return one part of a key's path; what would not be seen, in quotes."""
+    text = str(part)
+    return text if text and text.isprintable() else repr(text)
+
+
+def message(item: dict[str, Any]) -> str:
+    """Return one pydantic error in plain words, without the key that it is about."""
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(item["loc"][-1]), all_keys(), n=1)
-        return f"{key}: unknown key" + (f", did you mean '{close[0]}'?" if close else "")
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if not key:
-        return message
-    given = "" if item["type"] == "missing" else f" (given: {item['input']!r:.60})"
-    return f"{key}: {message}{given}"
+        return "unknown key" + (f", did you mean '{close[0]}'?" if close else "")
+    what = WORDS.get(item["type"], str(item["msg"]).removeprefix("Value error, "))
+    given = item["input"]
+    if item["type"] == "missing" or isinstance(given, dict | list):
+        return what
+    quotes = ": write it in quotes" if item["type"] == "string_type" and given is not None else ""
+    return f"{what} (given: {given!r:.60}){quotes}"
 
 
 def without_source(path: Sequence[int | str]) -> Sequence[int | str]:
-    """A key's path less what pydantic adds to it: a benchmark's source, behind its name."""
+    """A key's path less what pydantic adds to it: a benchmark's source behind its name, [key]."""
     match path:
+        case [*above, "[key]"]:
+            return above
         case ["pairs", _, "calibration" | "benchmarks", _, _, *below]:
             return [*path[:4], *below]
     return path

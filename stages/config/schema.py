@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from stages.config.block import Block
+from stages.config.names import Name, PairName
 from stages.methods import AnyMethod
 from stages.methods.base import Handoff
 from stages.runtime.errors import UserError
@@ -147,7 +148,7 @@ class Pair(Block):
 
     family: Family
     published: str | None = Field(None, description="the pair of the paper that this one is")
-    engines: dict[str, Model] = Field(description="role: what is served")
+    engines: dict[Name, Model] = Field(description="role: what is served")
     dtype: Literal["float32", "bfloat16", "float16"]
     max_model_len: Positive
     sampling: Sampling
@@ -156,8 +157,8 @@ class Pair(Block):
     cues: str = Field(description="mined, published, or a file of cues")
     cue_matching: Literal["boundary", "substring"]
     as_released: AsReleased
-    calibration: dict[str, Benchmark]
-    benchmarks: dict[str, Benchmark]
+    calibration: dict[Name, Benchmark]
+    benchmarks: dict[Name, Benchmark]
     speed_benchmark: str
     ablation_benchmark: str
 
@@ -238,7 +239,7 @@ class Infer(Block):
 class Ablation(Block):
     """Variants of the relay that the ablation table sets beside it, on one benchmark."""
 
-    methods: dict[str, AnyMethod]
+    methods: dict[Name, AnyMethod]
 
 
 class Latency(Block):
@@ -268,13 +269,13 @@ class Params(Block):
     seed: int
     run: list[str] = Field(min_length=1)
     containers: Containers
-    pairs: dict[str, Pair]
+    pairs: dict[PairName, Pair]
     engines: Engines
     cues: Cues
     relay: Relay
     infer: Infer
     latency: Latency
-    methods: dict[str, AnyMethod] = Field(min_length=1)
+    methods: dict[Name, AnyMethod] = Field(min_length=1)
     ablation: Ablation
     tables: Tables
 

@@ -10,7 +10,7 @@ class Settings(Block):
     """The settings of one stage. Those that its recipe does not hold are not set.
 
     Reading one of these raises AttributeError, so a result cannot depend on a setting that its
-    recipe does not name (stages.tracking.recipes says which stage has which).
+    recipe does not name (stages.tracking.targets says which stage has which).
     """
 
     pair: str
@@ -20,7 +20,6 @@ class Settings(Block):
     prompts: dict[str, str]  # {wording: template around a problem}
     shuffle: bool  # options of multiple choice are drawn in an order of their own
     needed_for: str | None  # why a run cannot go without this problem set
-    problem_sets: list[str]
     # Models, and how they answer.
     tokenizer: Model  # the large model, for its tokenizer and chat template alone
     tokenizers: dict[str, Model]

@@ -1,1 +1,1 @@
-"""vLLM servers as child processes, and the client that speaks token ids to them."""
+"""vLLM servers as child processes, and the client that sends them token ids."""

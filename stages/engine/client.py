@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from http import HTTPStatus
-from math import exp
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
+from stages.engine import replies
+from stages.engine.replies import BadReplyError
 from stages.engine.spec import KEEP_ALIVE_S, MODEL_NAME
 from stages.methods.base import Completion, Request
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tokenizers import Tokenizer
@@ -29,11 +32,26 @@ if TYPE_CHECKING:
 
 DRAFTS = "vllm:spec_decode_num_drafts_total"
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"
+LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+LONGEST_PAUSE_S = 60.0  # that a server may ask for
 log = logging.getLogger(__name__)
+Reply = TypeVar("Reply")
 
 
 class RequestFailedError(Exception):
     """A request failed after all retries; nothing is recorded for it."""
+
+
+class RequestRefusedError(RequestFailedError):
+    """The server refuses a request, and would refuse it again."""
+
+
+class LaterError(BadReplyError):
+    """The server wants to be asked again, `pause_s` seconds later or more."""
+
+    def __init__(self, message: str, pause_s: float) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
 
 
 class Client:
@@ -68,8 +86,8 @@ class Client:
         """Continue `request.prompt_ids`, sent and received as token ids.
 
         `salt` separates the prefix cache of one answer from all others, so that an answer does not
-        depend on earlier ones. Raises UserError if the server refuses the request or has died,
-        RequestFailedError after the last retry.
+        depend on earlier ones. Raises UserError if the server has died, RequestRefusedError if it
+        refuses the request, RequestFailedError after the last retry.
         """
         body = {
             "model": MODEL_NAME,
@@ -78,9 +96,8 @@ class Client:
             "cache_salt": salt,
             "sampling_params": self._sampling(request, seed),
         }
-        reply = await self._ask("POST", "/inference/v1/generate", body)
-        choice = reply["choices"][0]
-        return completion(reply, choice["text"], choice["token_ids"])
+        read = partial(replies.tokens_completion, request=request)
+        return await self._ask("POST", "/inference/v1/generate", read, body)
 
     async def complete_text(
         self, request: Request, seed: int, salt: str, tokenizer: Tokenizer
@@ -90,7 +107,7 @@ class Client:
         The server renders and tokenizes the whole chat again, and the client looks up the model
         before every request. The result's `token_ids` are those of the returned text.
         """
-        await self._ask("GET", "/v1/models")
+        await self._ask("GET", "/v1/models", replies.loaded)
         text = tokenizer.decode(request.prompt_ids, skip_special_tokens=False)
         body = {
             "model": MODEL_NAME,
@@ -100,10 +117,12 @@ class Client:
             "cache_salt": salt,
             **self._sampling(request, seed),
         }
-        reply = await self._ask("POST", "/v1/chat/completions", body)
-        written = reply["choices"][0]["message"]["content"]
-        ids = tokenizer.encode(written, add_special_tokens=False).ids
-        return completion(reply, written, ids)
+
+        def encode(written: str) -> list[int]:
+            return list(tokenizer.encode(written, add_special_tokens=False).ids)
+
+        read = partial(replies.text_completion, request=request, encode=encode)
+        return await self._ask("POST", "/v1/chat/completions", read, body)
 
     def _sampling(self, request: Request, seed: int) -> dict[str, Any]:
         """Return the request's sampling parameters."""
@@ -119,12 +138,13 @@ class Client:
     async def margins(self, token_ids: list[int]) -> list[float | None]:
         """Return p(top-1) - p(top-2) of the distribution that predicts each token; None first.
 
-        The probabilities are at temperature 1 (paper section 3.1).
+        The probabilities are at temperature 1 (paper section 3.1). See `complete` for the errors.
         """
         # Detokenizing every returned token would take the server longer than reading the prompt.
         sampling = {"max_tokens": 1, "prompt_logprobs": 2, "detokenize": False}
         body = {"model": MODEL_NAME, "token_ids": token_ids, "sampling_params": sampling}
-        return margins_in(await self._ask("POST", "/inference/v1/generate", body))
+        read = partial(replies.margins_in, n_tokens=len(token_ids))
+        return await self._ask("POST", "/inference/v1/generate", read, body)
 
     async def speculation(self) -> tuple[int, int]:
         """Return (drafts, accepted tokens) since the engine started; zeros without a draft head."""
@@ -152,52 +172,53 @@ class Client:
             ) from error
 
     async def _ask(
-        self, verb: str, path: str, body: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Send a request, with retries; see `complete` for the errors."""
+        self,
+        verb: str,
+        path: str,
+        read: Callable[[bytes], Reply],
+        body: dict[str, Any] | None = None,
+    ) -> Reply:
+        """Send a request and return what `read` makes of the reply, with retries.
+
+        See `complete` for the errors.
+        """
         data = orjson.dumps(body) if body else None
+        pause_s = 0.0
         for attempt in range(self.infer.retries + 1):
-            if attempt:
-                await asyncio.sleep(0.5 * 2**attempt)
+            await asyncio.sleep(pause_s)
             try:
-                async with self.http.request(verb, path, data=data) as response:
-                    content = await response.read()
-            except (aiohttp.ClientError, TimeoutError) as error:
-                failure = f"{type(error).__name__} {error}"
-            else:
-                if response.ok:
-                    reply: dict[str, Any] = orjson.loads(content)
-                    return reply
-                failure = f"{response.status} {content.decode(errors='replace')[:300]}"
-                if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                    raise UserError(f"engine '{self.engine.role}' refused a request: {failure}")
+                return read(await self._send(verb, path, data))
+            except (aiohttp.ClientError, TimeoutError, BadReplyError) as error:
+                failure = self._in_words(error)
+                pause_s = max(2.0**attempt, getattr(error, "pause_s", 0.0))
             log.warning("engine '%s': %s", self.engine.role, failure)
             if not self.engine.alive:
-                raise UserError(
-                    f"engine '{self.engine.role}' died (exit code "
-                    f"{self.engine.process.returncode}); see {self.engine.log_file}. "
-                    "Finished answers are kept: run again to go on"
-                )
+                raise self.engine.lost()
         raise RequestFailedError(f"engine '{self.engine.role}': {failure}")
 
+    async def _send(self, verb: str, path: str, data: bytes | None) -> bytes:
+        """Send a request once and return the reply's content; an error if the server sends one."""
+        async with self.http.request(verb, path, data=data, allow_redirects=False) as response:
+            content = await response.read()
+        if response.status == HTTPStatus.OK:
+            return content
+        failure = f"{response.status} {replies.shown(content)}"
+        if response.status in LATER:
+            raise LaterError(failure, pause_in(response.headers.get("Retry-After", "")))
+        if HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise RequestRefusedError(f"engine '{self.engine.role}' refused a request: {failure}")
+        raise BadReplyError(failure)
 
-def completion(reply: dict[str, Any], text: str, token_ids: list[int]) -> Completion:
-    """Return a reply as a completion."""
-    choice = reply["choices"][0]
-    # A stop token (an int) or none at all: the model ended the text itself.
-    stop = choice["stop_reason"] if isinstance(choice["stop_reason"], str) else None
-    cached = (reply["usage"].get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    return Completion(token_ids, text, choice["finish_reason"], stop, cached)
+    def _in_words(self, error: Exception) -> str:
+        """Return why a request got no reply."""
+        match error:
+            case BadReplyError():
+                return str(error)
+            case aiohttp.ClientError():
+                return f"{type(error).__name__} {error}"
+        return f"no reply in {self.infer.request_timeout_s} s (infer.request_timeout_s)"
 
 
-def margins_in(reply: dict[str, Any]) -> list[float | None]:
-    """Return the margins of a prompt from the server's reply."""
-    return [margin(position) for position in reply["prompt_logprobs"]]
-
-
-def margin(position: dict[str, dict[str, Any]] | None) -> float | None:
-    """Return p(top-1) - p(top-2) from one entry of `prompt_logprobs`; None without one."""
-    if position is None:
-        return None
-    by_rank = {entry["rank"]: entry["logprob"] for entry in position.values()}
-    return exp(by_rank[1]) - exp(by_rank[2])
+def pause_in(retry_after: str) -> float:
+    """Return the seconds that a server asks to wait, at most LONGEST_PAUSE_S."""
+    return min(float(retry_after), LONGEST_PAUSE_S) if retry_after.isdecimal() else 0.0

@@ -42,7 +42,9 @@ def count_gpus() -> int:
     """Return the number of NVIDIA GPUs of this machine; 0 without their driver."""
     command = ["nvidia-smi", "--list-gpus"]
     try:
-        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        listed = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        ).stdout
     except FileNotFoundError:
         return 0
     return sum(line.startswith("GPU ") for line in listed.splitlines())

@@ -1,4 +1,4 @@
-"""The model hub: whether it answers in time and lets this account read what is asked for."""
+"""The model hub: check that it answers in time and that this account may read what it asks for."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,19 +19,19 @@ Value = TypeVar("Value")
 Kind = Literal["dataset", "model"]
 PLACES = {"dataset": "datasets/", "model": ""}
 WORDS = {"dataset": "data set", "model": "model"}
-HUB_ANSWERS_S = 10.0  # with the imports, a hub that is not there is known within 30 s
+HUB_ANSWERS_S = 10.0  # with all imports, a hub that does not answer is reported within 30 s
 
 
 class UnavailableError(Exception):
-    """What this account may not read."""
+    """This account may not read a data set or model."""
 
 
 def check_readable(kind: Kind, name: str, revision: str, instead: str) -> None:
-    """The hub answers, has the revision, and lets this account read it.
+    """Check that the hub answers, has the revision, and lets this account read it.
 
-    Asked for by itself: loading would retry for minutes, or take another revision from the cache.
-    `instead`: what does without the hub. Raises UnavailableError where access is missing, UserError
-    for all else.
+    Checked before loading, which would retry for minutes, or take another revision from the cache.
+    `instead`: what the user can do without the hub. Raises UnavailableError if this account has no
+    access, UserError for everything else.
     """
     api = HfApi()
     page = f"{constants.ENDPOINT}/{PLACES[kind]}{name}"
@@ -54,14 +54,14 @@ def check_readable(kind: Kind, name: str, revision: str, instead: str) -> None:
         raise UserError(f"{page}: no such {WORDS[kind]}, or a private one") from error
     except HfHubHTTPError as error:
         raise UserError(f"{page}: {one_line(error)}") from error
-    except Exception as error:  # whatever the HTTP library of the day raises
+    except Exception as error:  # the HTTP libraries raise errors of many types
         raise unreachable(name, error, instead) from error
 
 
 def within(seconds: float, ask: Callable[[], Value]) -> Value:
-    """What `ask` returns or raises; TimeoutError after `seconds`.
+    """Return or raise what `ask` does; TimeoutError after `seconds`.
 
-    A thread, for name resolution knows no timeout, and a host's addresses are tried one by one.
+    In a thread: name resolution has no timeout, and each address of a host is tried in turn.
     """
     answer: Future[Value] = Future()
 
@@ -76,7 +76,7 @@ def within(seconds: float, ask: Callable[[], Value]) -> Value:
 
 
 def unreachable(name: str, error: Exception, instead: str) -> UserError:
-    """The one line for a hub that does not answer, with the ways to do without it."""
+    """Return the error for a hub that does not answer, with the ways to work without it."""
     reason = one_line(error) or type(error).__name__
     return UserError(
         f"{name}: the hub cannot be reached ({reason}); without it, bring a filled cache and "
@@ -85,5 +85,5 @@ def unreachable(name: str, error: Exception, instead: str) -> UserError:
 
 
 def one_line(error: Exception) -> str:
-    """An error's message without line breaks, at most 200 characters."""
+    """Return an error's message without line breaks, at most 200 characters."""
     return " ".join(str(error).split())[:200]

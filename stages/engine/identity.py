@@ -1,4 +1,4 @@
-"""What tells one version of a model from another."""
+"""Identify the version of a model: by its revision on the hub, or by its files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 
 
 def of_model(served: Model) -> list[str]:
-    """Return what tells one version of a model and its draft head from another.
+    """Return the identities of a model and its draft head.
 
-    A name on the hub with its revision, or the digest of a folder's contents.
+    Each is a name on the hub with its revision, or the digest of a folder's contents.
     """
     return [named(*part) for part in served.parts]
 
@@ -27,7 +27,7 @@ def of_tokenizer(served: Model) -> list[str]:
 
 
 def named(name: str, revision: str | None, left_out: tuple[str, ...] = ()) -> str:
-    """Return one part's identity. The text of a model card counts nowhere."""
+    """Return the identity of a model or draft head; model cards (.md) are not part of it."""
     if revision:
         return f"{name} at {revision}"
     return digests.of_folder(Path(name), left_out=(*left_out, ".md"))

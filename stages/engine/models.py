@@ -1,6 +1,7 @@
-"""Where a pair's models lie: in a folder, or on the hub at the pinned revision."""
+"""Find the files of a pair's models: in a folder, or on the hub at the pinned revision."""
 
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from tokenizers import Tokenizer
@@ -13,7 +14,7 @@ INSTEAD = "give a model folder"
 
 
 def check_folders(where: str, served: Model) -> None:
-    """What is not on the hub is there; `where` names it."""
+    """Raise UserError unless local model folders exist; `where`: the engine, for the message."""
     for folder in served.folders:
         if not (folder / "config.json").is_file():
             raise UserError(
@@ -23,12 +24,12 @@ def check_folders(where: str, served: Model) -> None:
 
 
 def model_file(served: Model, file: str) -> Path:
-    """A file of the model itself."""
+    """Return the path of a file of the model, not of its draft head."""
     return find(served.model, served.revision, file)
 
 
 def find(name: str, revision: str | None, file: str) -> Path:
-    """A file of a model or a draft head: the folder's own, or fetched from the hub once."""
+    """Return the path of a file of a model or draft head, fetched from the hub if necessary."""
     if revision is None:
         return Path(name) / file
     cached = try_to_load_from_cache(name, file, revision=revision)
@@ -36,7 +37,7 @@ def find(name: str, revision: str | None, file: str) -> Path:
 
 
 def fetch(name: str, revision: str, file: str) -> Path:
-    """A file from the hub, into its cache; one line for whatever is in the way."""
+    """Fetch a file from the hub into its cache; UserError if that fails."""
     where = f"{name} at {revision}"
     if constants.HF_HUB_OFFLINE:
         raise UserError(
@@ -50,10 +51,39 @@ def fetch(name: str, revision: str, file: str) -> Path:
         raise
     except UnavailableError as error:
         raise UserError(str(error)) from error
-    except Exception as error:  # no such file, a broken connection, a full disk: of many types
+    except Exception as error:  # no such file, a broken connection, a full disk: many types
         raise UserError(f"{where}: cannot fetch {file} ({one_line(error)})") from error
 
 
 def tokenizer(served: Model) -> Tokenizer:
-    """Return a model's tokenizer; a pair's is the large model's, and all its engines agree."""
-    return Tokenizer.from_file(str(model_file(served, "tokenizer.json")))
+    """Return a model's tokenizer; a pair's is the large model's, and all its engines agree.
+
+    Raises UserError if its tokenizer.json is none.
+    """
+    file = model_file(served, "tokenizer.json")
+    if not file.is_file():
+        raise UserError(f"no tokenizer in {served.model} (no {file.name})")
+    try:
+        found = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{file}: not a tokenizer.json ({one_line(error)})") from error
+    found.no_truncation()
+    found.no_padding()
+    return found
+
+
+def loaded_tokenizer(served: Model) -> Any:
+    """Return a model's tokenizer as transformers loads it, and with it vLLM.
+
+    Its class, which tokenizer_config.json names, may change what tokenizer.json says.
+    """
+    from transformers import AutoTokenizer  # takes seconds: it imports torch
+
+    try:
+        return AutoTokenizer.from_pretrained(
+            served.model,
+            revision=served.revision or "main",
+            local_files_only=served.revision is None,
+        )
+    except (OSError, ValueError) as error:  # incomplete or broken files, or the hub is gone
+        raise UserError(f"{served.model}: cannot load its tokenizer ({one_line(error)})") from error

@@ -1,7 +1,7 @@
-"""vLLM's OpenAI-compatible server, with one of its CPU kernels mended.
+"""vLLM's OpenAI-compatible server, with one of its CPU kernels fixed.
 
 Run as `python -m stages.engine.serve`, with the server's arguments. The engine's process imports
-this module too, and so gets the mended kernel.
+this module too, so it gets the fixed kernel.
 """
 
 import runpy
@@ -22,8 +22,8 @@ def expand(
 ) -> None:
     """Write each request's value to all its drafted tokens, in place.
 
-    vLLM 0.32's own writes into a copy unless `output` is int64: temperature, top-p and top-k of
-    drafted tokens stay uninitialised, and sampling crashes or goes wrong.
+    vLLM 0.32 writes into a copy unless `output` is int64: temperature, top-p and top-k of drafted
+    tokens stay uninitialised, and sampling crashes or uses wrong values.
     """
     counts = torch.diff(cu_num_tokens, prepend=cu_num_tokens.new_zeros(1))
     replaced = torch.where(values == replace_from, replace_to, values).to(output.dtype)

@@ -8,6 +8,8 @@ signal.
 import ctypes
 import logging
 import os
+import re
+import resource
 import secrets
 import signal
 import socket
@@ -24,6 +26,7 @@ import httpx
 from stages.config.schema import Engines
 from stages.engine import models
 from stages.engine.gpus import visible_gpus, with_gpus
+from stages.engine.scratch import scratch
 from stages.engine.spec import HOST, EngineSpec
 from stages.runtime.errors import UserError
 
@@ -32,6 +35,21 @@ log = logging.getLogger(__name__)
 PROBE_EVERY_S = 0.1
 STOP_WITHIN_S = 15.0
 PR_SET_PDEATHSIG = 1
+OPEN_FILES = 128  # of a server without requests: 73 were seen on a CPU
+# An error's own line in a log of vLLM: behind the name of a process, a level, a time and a place.
+# What is wrong with a value stands in the next line.
+ERROR = re.compile(
+    r"^(?:\(\w+ pid=\d+\) )?(?:ERROR [-\d]+ [:\d]+ \[[^]]*\] )?"
+    r"((?:[\w.]+(?:Error|Exception|Interrupt)\b|[\w.]+: error:).*(?:\n {2}\S.*)?)",
+    re.MULTILINE,
+)
+# What an error says that has another for its cause.
+ELSEWHERE = ("root cause", "See stack trace")
+LONGEST_CAUSE = 300  # characters
+
+
+class PortTakenError(UserError):
+    """A server died because another process had taken a port; the next try takes another."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,15 @@ class Engine:
         """Return whether the server process still runs."""
         return self.process.poll() is None
 
+    def lost(self, ailment: str | None = None) -> UserError:
+        """Return what to raise once it serves no more; `ailment`: None for a process that ended."""
+        said = "".join(f", {error}" for error in causes_in(self.log_file)[-1:])
+        return UserError(
+            f"engine '{self.role}' serves no more "
+            f"({ailment or f'exit code {self.process.returncode}'}{said}); see {self.log_file}. "
+            "Finished answers are kept: run again to go on"
+        )
+
 
 @contextmanager
 def running(
@@ -57,40 +84,75 @@ def running(
 ) -> Iterator[Mapping[str, Engine]]:
     """Start servers for `wanted` side by side, yield {role: server}, and stop all of them.
 
-    Raises UserError if a model folder is missing, GPUs are too few, a port is taken, or a server
-    dies or is not ready in time.
+    Raises UserError if a model folder is missing, GPUs or open files are too few, a port is taken,
+    or a server dies or is not ready in time.
     """
+    check_open_files(wanted)
     for spec in wanted:
         models.check_folders(f"engine '{spec.role}'", spec.served)
     if any(spec.served.gpus for spec in wanted):
         wanted = with_gpus(wanted, visible_gpus())
     log_dir.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
     with ExitStack() as stack:
-        started: dict[str, Engine] = {}
+
+        def begin(i: int, spec: EngineSpec) -> Engine:
+            port = engines.base_port and engines.base_port + i
+            log_file = log_dir / f"engine-{spec.role}.log"
+            return stack.enter_context(serving(spec, port, log_file))
+
+        started = {spec.role: begin(i, spec) for i, spec in enumerate(wanted)}
         for i, spec in enumerate(wanted):
-            port = free_port(engines.base_port and engines.base_port + i)
-            engine = start(spec, port, log_dir / f"engine-{spec.role}.log")
-            stack.callback(stop, engine)
-            started[spec.role] = engine
-        begun = time.monotonic()
-        for engine in started.values():
-            wait_ready(engine, begun + engines.start_timeout_s)
+            try:
+                wait_ready(started[spec.role], begun + engines.start_timeout_s)
+            except PortTakenError as error:
+                log.warning("%s; trying again", error)
+                started[spec.role] = begin(i, spec)
+                wait_ready(started[spec.role], begun + engines.start_timeout_s)
         log.info("engines %s ready in %.0f s", ", ".join(started), time.monotonic() - begun)
         yield started
 
 
-def free_port(wanted: int | None) -> int:
-    """Return `wanted`, or any free port for None; UserError if `wanted` is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def check_open_files(wanted: list[EngineSpec]) -> None:
+    """Raise UserError if a process may not open as many files as a server does.
+
+    What a server says then names another cause.
+    """
+    needed = OPEN_FILES + sum(spec.concurrency for spec in wanted)
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed < needed:
+        raise UserError(
+            f"a process may open {allowed} files here (ulimit -n), engines need {needed}: raise it"
+        )
+
+
+@contextmanager
+def serving(spec: EngineSpec, port: int | None, log_file: Path) -> Iterator[Engine]:
+    """Start one server, yield it at once, and stop it; `port`: None for any free one."""
+    with reserved(port) as own_port, scratch() as folder:
+        engine = start(spec, own_port, log_file, folder)
         try:
-            probe.bind((HOST, wanted or 0))
+            yield engine
+        finally:
+            stop(engine)
+
+
+@contextmanager
+def reserved(wanted: int | None) -> Iterator[int]:
+    """Yield `wanted`, or any free port for None, which nobody else is given meanwhile.
+
+    The port is bound here, and by the server once more: Linux allows it to sockets with
+    SO_REUSEADDR, as the server's is, while only one listens. Raises UserError if `wanted` is taken.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            holder.bind((HOST, wanted or 0))
         except OSError as error:
             raise UserError(
                 f"port {wanted} on {HOST} is taken; change engines.base_port (null: any free port)"
             ) from error
-        port: int = probe.getsockname()[1]
-        return port
+        yield holder.getsockname()[1]
 
 
 def command(spec: EngineSpec, port: int) -> list[str]:
@@ -100,16 +162,20 @@ def command(spec: EngineSpec, port: int) -> list[str]:
     return [sys.executable, "-m", module, *spec.flags, "--host", HOST, "--port", str(port)]
 
 
-def start(spec: EngineSpec, port: int, log_file: Path) -> Engine:
-    """Start one server in a new process group; its output goes to `log_file`."""
+def start(spec: EngineSpec, port: int, log_file: Path, folder: Path) -> Engine:
+    """Start one server in a new process group; its output goes to `log_file`.
+
+    `folder`: for its temporary files, and for the sockets between its processes.
+    """
     key = secrets.token_hex(16)
+    own = {"VLLM_API_KEY": key, "TMPDIR": str(folder), "VLLM_RPC_BASE_PATH": str(folder)}
     with log_file.open("wb") as output:
         process = subprocess.Popen(
             command(spec, port),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **spec.environment, "VLLM_API_KEY": key},
+            env={**os.environ, **spec.environment, **own},
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
@@ -125,32 +191,51 @@ def die_with_parent() -> None:
 def wait_ready(engine: Engine, deadline: float) -> None:
     """Wait until the server answers. `deadline`: on the monotonic clock.
 
-    Raises UserError if the server dies or the deadline passes.
+    Raises UserError if the server dies, PortTakenError if of a port, or the deadline passes.
     """
-    while time.monotonic() < deadline:
-        if not engine.alive:
-            raise UserError(
-                f"engine '{engine.role}' died while starting (exit code "
-                f"{engine.process.returncode}): {last_error(engine.log_file)}; "
-                f"see {engine.log_file}"
-            )
-        try:
-            if httpx.get(f"{engine.url}/health", timeout=1).status_code == httpx.codes.OK:
+    # No proxy of the environment stands before 127.0.0.1.
+    with httpx.Client(base_url=engine.url, timeout=1, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if not engine.alive:
+                died = PortTakenError if port_was_taken(engine.log_file) else UserError
+                raise died(
+                    f"engine '{engine.role}' died while starting (exit code "
+                    f"{engine.process.returncode}): {last_error(engine.log_file)}; "
+                    f"see {engine.log_file}"
+                )
+            if is_healthy(client):
                 return
-        except httpx.TransportError:
-            pass
-        time.sleep(PROBE_EVERY_S)
+            time.sleep(PROBE_EVERY_S)
     raise UserError(
         f"engine '{engine.role}' was not ready in time (engines.start_timeout_s); "
         f"see {engine.log_file}"
     )
 
 
+def port_was_taken(log_file: Path) -> bool:
+    """Return whether a server found one of its ports taken, its own or one between processes."""
+    return "address already in use" in log_file.read_text("utf-8", errors="replace").lower()
+
+
+def is_healthy(client: httpx.Client) -> bool:
+    """Return whether the server answers that it is ready."""
+    try:
+        return client.get("/health").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
 def last_error(log_file: Path) -> str:
-    """Return the last line of a server's log that names an error, at most 300 characters."""
-    lines = log_file.read_text(errors="replace").splitlines()
-    errors = [line for line in lines if "Error" in line or "error:" in line]
-    return (errors or lines or ["no output"])[-1].strip()[-300:]
+    """Return the cause of a failure by a server's log, its last line if it names none."""
+    lines = log_file.read_text("utf-8", errors="replace").splitlines() or ["no output"]
+    return (causes_in(log_file) or lines)[-1].strip()[:LONGEST_CAUSE]
+
+
+def causes_in(log_file: Path) -> list[str]:
+    """Return the errors in a server's log, without those that only say that there was another."""
+    text = log_file.read_text("utf-8", errors="replace")
+    errors = [" ".join(error.split())[:LONGEST_CAUSE] for error in ERROR.findall(text)]
+    return [error for error in errors if not any(words in error for words in ELSEWHERE)]
 
 
 def stop(engine: Engine) -> None:

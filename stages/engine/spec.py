@@ -1,4 +1,4 @@
-"""What one vLLM server is told: its model, limits, command-line flags and environment.
+"""What one vLLM server is started with: its model, limits, flags and environment.
 
 Answers are keyed by the code that asks for them, which imports this module: it imports nothing of
 the project at run time.
@@ -66,6 +66,7 @@ class EngineSpec:
             *self._speculation,
             "--enable-prompt-tokens-details",
             "--enable-scale-out",  # the endpoint that takes and returns token ids
+            *("--middleware", "stages.engine.gate.Gate"),
             # A text hand-off sends one message, which holds the prompt and the answer so far.
             *("--chat-template", "{{ messages[0].content }}"),
             "--disable-uvicorn-access-log",
@@ -112,6 +113,7 @@ class EngineSpec:
             "VLLM_MAX_STOP_STRINGS": str(MAX_STOP_STRINGS),
             "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEEP_ALIVE_S),
             "VLLM_NO_USAGE_STATS": "1",
+            "PYTHONUTF8": "1",  # whatever the locale
         }
         if not self.served.on_hub:
             shared["HF_HUB_OFFLINE"] = "1"

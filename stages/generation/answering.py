@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from stages.engine.client import RequestFailedError
+from stages.engine.replies import BadReplyError, settled
 from stages.methods.base import Completion, Machine, Method, Request, Setting
 from stages.tracking.digests import of_value
 from stages.tracking.files import Row
@@ -91,10 +93,17 @@ class Answering:
         return {**row, "prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens}
 
     async def _complete(self, client: Client, request: Request, seed: int, salt: str) -> Completion:
-        """Return what the engine makes of a request, handed over as the method does."""
+        """Return what the engine makes of a request, handed over as the method does.
+
+        Raises RequestFailedError as the client does, and if ids and text of a reply do not agree.
+        """
         if self.method.hands_over_text:
             return await client.complete_text(request, seed, salt, self.tokenizer)
-        return await client.complete(request, seed, salt)
+        completion = await client.complete(request, seed, salt)
+        try:
+            return settled(completion, request.prompt_ids, self.tokenizer)
+        except BadReplyError as error:
+            raise RequestFailedError(f"engine '{request.engine}': {error}") from error
 
     def _setting(self, task: Task) -> Setting:
         """Return what the method's machine is to know of a task."""

@@ -16,10 +16,11 @@ from stages.engine import models, server
 from stages.engine.client import Client, RequestFailedError
 from stages.engine.server import Engine
 from stages.engine.spec import EngineSpec, specs
+from stages.engine.watch import watched
 from stages.generation.answering import Answering, Task
+from stages.generation.failures import Failures
 from stages.generation.store import Store
 from stages.methods.base import Method
-from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
 from stages.tracking import provenance, recipes
 from stages.tracking.recipes import Job
@@ -87,38 +88,39 @@ def collect(
 ) -> None:
     """Ask for all of `missing`, some at a time, and keep each answer once it is finished."""
 
-    async def ask_all() -> list[str]:
+    failures = Failures(label, "answers")
+
+    async def ask_all() -> None:
         limit = asyncio.Semaphore(infer.concurrency)
         async with connected(engines, sampling, infer) as clients:
 
-            async def one(task: Task) -> str | None:
+            async def one(task: Task) -> None:
                 async with limit:
                     try:
                         row = await asking.answer(task, clients)
                     except RequestFailedError as error:
-                        return f"{task}: {error}"
+                        failures.add(str(task), error, progress.done)
+                        return
                     store.append(task.key, row)
                     progress.step(len(row["token_ids"]))
-                    return None
 
-            outcomes = await asyncio.gather(*map(one, missing))
-        return [failure for failure in outcomes if failure]
+            await asyncio.gather(*map(one, missing))
 
     with Progress(label, len(missing)) as progress:
-        failures = uvloop.run(ask_all())
-    if failures:
-        raise UserError(
-            f"{label}: {len(failures)} of {len(missing)} answers failed, first: {failures[0]}; "
-            "run again to ask for these alone"
-        )
+        uvloop.run(ask_all())
+    failures.check(len(missing))
 
 
 @asynccontextmanager
 async def connected(
-    engines: Engines, sampling: Sampling, infer: Infer
+    engines: Engines, sampling: Sampling | None, infer: Infer
 ) -> AsyncIterator[Mapping[str, Client]]:
-    """Open a client for each engine."""
+    """Open a client for each engine, and watch the engines.
+
+    `sampling`: None where nothing is written. Raises UserError once an engine serves no more.
+    """
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watched(engines.values()))
         yield {
             role: await stack.enter_async_context(Client(engine, sampling, infer))
             for role, engine in engines.items()

@@ -19,6 +19,7 @@ import psutil
 from stages.engine.client import Client, RequestFailedError
 from stages.generation import answers
 from stages.generation.answering import Answering, Task
+from stages.generation.failures import Failures
 from stages.generation.store import Key, Store
 from stages.methods.base import Method, Request
 from stages.runtime import command_line
@@ -65,6 +66,9 @@ class Turn:
         """What its time is kept by, under the recipe of the measurement."""
         return self.method, *self.task.key
 
+    def __str__(self) -> str:
+        return f"{self.method}, problem {self.task.problem}, run {self.task.repeat}"
+
 
 def order(methods: Mapping[str, Method], problems: pl.DataFrame, runs: int) -> list[Turn]:
     """Return all turns in the order of asking."""
@@ -78,13 +82,22 @@ def order(methods: Mapping[str, Method], problems: pl.DataFrame, runs: int) -> l
 async def measure(
     asking: Mapping[str, Answering], missing: Sequence[Turn], store: Store, clients: Clients
 ) -> None:
-    """Time the turns one after the other, and keep each in the store once it is finished."""
+    """Time the turns one after the other, and keep each in the store once it is finished.
+
+    Raises UserError at the end if some failed.
+    """
     await warm_up(clients, missing[0].task.prompt_ids)
+    failures = Failures("latency", "answers")
     with Progress("latency", len(missing)) as progress:
         for turn in missing:
-            row = await timed(asking[turn.method], turn.task, clients)
+            try:
+                row = await timed(asking[turn.method], turn.task, clients)
+            except RequestFailedError as error:
+                failures.add(str(turn), error, progress.done)
+                continue
             store.append(turn.key, row)
             progress.step(len(row["token_ids"]))
+    failures.check(len(missing))
 
 
 def rows(turns: Sequence[Turn], store: Store) -> list[Row]:
@@ -105,11 +118,7 @@ async def timed(asking: Answering, task: Task, clients: Clients) -> Row:
     used = [clients[role] for role in asking.method.roles]
     drafted = [await client.speculation() for client in used]
     others = others_cpu_s()
-    try:
-        row = await asking.answer(task, clients)
-    except RequestFailedError as error:
-        what = f"problem {task.problem}, run {task.repeat}"
-        raise UserError(f"latency: {what}: {error}; run again to go on") from error
+    row = await asking.answer(task, clients)
     others = others_cpu_s() - others
     after = [await client.speculation() for client in used]
     drafts, accepted = (
@@ -131,7 +140,10 @@ def others_cpu_s() -> float:
 async def warm_up(clients: Clients, prompt_ids: list[int]) -> None:
     """A short request to each engine: its first one is slower than all others."""
     for role, client in clients.items():
-        await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
+        try:
+            await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
+        except RequestFailedError as error:
+            raise UserError(f"latency: the first request failed: {error}; run again") from error
 
 
 def first_problems(file: Path, n: int) -> pl.DataFrame:

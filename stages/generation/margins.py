@@ -8,9 +8,9 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -21,10 +21,11 @@ from tokenizers import Tokenizer
 
 from stages.analysis.trace_files import BATCH_ROWS, BUFFER_BYTES
 from stages.config.schema import Infer
-from stages.engine.client import Client, RequestFailedError
+from stages.engine.client import RequestFailedError
 from stages.engine.server import Engine
+from stages.generation.asking import connected
+from stages.generation.failures import Failures
 from stages.generation.store import Key, Store
-from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
 from stages.tracking.digests import of_value
 from stages.tracking.files import Row, atomic
@@ -65,33 +66,36 @@ def read_ids(trace: Row) -> list[int]:
     return ids
 
 
-async def ask(reader: Reader, trace: Row) -> Margins:
-    """The margins of one trace; UserError names the one that got none."""
-    try:
-        return await reader.margins(read_ids(trace))
-    except RequestFailedError as error:
-        where = f"problem {trace['problem_id']}, repeat {trace['repeat']}"
-        raise UserError(f"margins: {where}: {error}; run again") from error
-
-
 async def profile(
     traces: Iterable[Row], reader: Reader, at_once: int
 ) -> AsyncIterator[tuple[Row, Margins]]:
-    """Each trace and its margins, in the traces' order; `at_once`: requests under way."""
+    """Yield each trace and its margins, in the traces' order; `at_once`: requests under way.
+
+    Raises UserError at the end if some failed: by then, `reader` has read all others.
+    """
+    failures, n_done = Failures("margins", "traces"), 0
     asked: deque[tuple[Row, asyncio.Task[Margins]]] = deque()
+    waiting = iter(traces)
     try:
-        for trace in traces:
-            asked.append((trace, asyncio.create_task(ask(reader, trace))))
-            if len(asked) == at_once:
-                first, answer = asked.popleft()
-                yield first, await answer
-        while asked:
+        while True:
+            for trace in islice(waiting, at_once - len(asked)):
+                asked.append((trace, asyncio.create_task(reader.margins(read_ids(trace)))))
+            if not asked:
+                break
             first, answer = asked.popleft()
-            yield first, await answer
+            try:
+                margins = await answer
+            except RequestFailedError as error:
+                name = f"problem {first['problem_id']}, repeat {first['repeat']}"
+                failures.add(name, error, n_done)
+                continue
+            n_done += 1
+            yield first, margins
     finally:
         for _, answer in asked:
             answer.cancel()
         await asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
+    failures.check(n_done + len(failures.names))
 
 
 def rows(trace: Row, margins: Margins, piece: Callable[[int], str]) -> pl.DataFrame:
@@ -187,10 +191,10 @@ async def measure(
     """
     # Twice as many as the engine takes at once: it never waits for the next.
     at_once = 2 * infer.concurrency
-    async with AsyncExitStack() as stack:
-        client = Client(engine, None, infer) if engine else None
-        reader = await stack.enter_async_context(client) if client else None
-        await write(out, tables(traces, Kept(store, reader), at_once, tokenizer), origin)
+    engines = {"reader": engine} if engine else {}
+    async with connected(engines, None, infer) as clients:
+        reader = Kept(store, clients.get("reader"))
+        await write(out, tables(traces, reader, at_once, tokenizer), origin)
 
 
 def missing(traces: Path, store: Store) -> bool:

@@ -8,10 +8,11 @@ answer is found by its key alone, so it serves every problem set, pair and run t
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import orjson
 import yaml
@@ -22,6 +23,7 @@ from stages.tracking.files import Row, write_text
 
 log = logging.getLogger(__name__)
 STORE = Path("store")
+LOCK_WITHIN_S = 40.0
 Key = tuple[str, ...]
 
 
@@ -91,13 +93,11 @@ class Store:
             write_text(note, yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True))
         self.path = self.folder / f"{self.part}.jsonl"
         self.file = self.path.open("a+b")
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not lock(self.file):
             self.file.close()
             raise UserError(
                 f"{self.path}: another process is asking for these answers; wait until it has ended"
-            ) from error
+            )
         self._end_last_line()
         self._index_all()  # another process may have appended since
         return self
@@ -134,6 +134,22 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.file.close()
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Lock a file; False if another process keeps it locked for `LOCK_WITHIN_S`.
+
+    A job whose run was killed takes some seconds to stop its engines.
+    """
+    deadline = time.monotonic() + LOCK_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
 
 
 def folders() -> Iterator[Path]:

@@ -8,6 +8,9 @@ from tokenizers import Tokenizer
 from stages.generation.answering import Task
 from stages.generation.answers import rows
 from stages.generation.store import Store
+from stages.methods.base import THINK_END
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
 
 SCHEMA = pl.Schema(
     {
@@ -24,9 +27,13 @@ SCHEMA = pl.Schema(
 
 
 def table(todo: Sequence[Task], store: Store, tokenizer: Tokenizer) -> pl.DataFrame:
-    """Return answers as traces; `reasoning_tokens` counts up to and including the end tag."""
+    """Return answers as traces; `reasoning_tokens` counts up to and including the end tag.
+
+    Raises UserError if no trace has one.
+    """
     prompts = [task.prompt_ids for task in todo]
     frame = pl.DataFrame(rows(todo, store), infer_schema_length=None)
+    check_ends(frame["answer_start"])
     texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in frame["token_ids"]]
     return (
         frame.with_columns(
@@ -40,3 +47,20 @@ def table(todo: Sequence[Task], store: Store, tokenizer: Tokenizer) -> pl.DataFr
         .select(list(SCHEMA))
         .cast(SCHEMA)
     )
+
+
+def check_ends(answer_starts: pl.Series) -> None:
+    """Warn of traces that do not end their reasoning; UserError if none does.
+
+    All tokens of such an answer are reasoning: it has no final answer to score.
+    """
+    missing, n = answer_starts.null_count(), len(answer_starts)
+    if missing == n:
+        raise UserError(
+            f"none of {n} traces ends its reasoning ({THINK_END}), so no answer could be scored: "
+            "the large model does not write it, or the pair's budget is too small"
+        )
+    if missing:
+        command_line.warn(
+            f"{missing} of {n} traces do not end their reasoning ({THINK_END}) within the budget"
+        )

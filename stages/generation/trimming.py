@@ -2,21 +2,25 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
 from stages.analysis.cue_sets import words_in
 from stages.config import selection
 from stages.config.schema import Params
-from stages.generation.store import STORE, Store, answers_in, folders, size_of
+from stages.generation.store import STORE, answers_in, folders, size_of
 from stages.tracking import recipes
 from stages.tracking.files import Row
-from stages.tracking.recipes import Target, job_of
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 
 
 class Kept(NamedTuple):
-    """One recipe's folder of the store. `used`: today's params, code and models make its recipe."""
+    """One recipe's folder of the store.
+
+    `used`: its recipe is one of today's, by params, code and models, of any pair of params.yaml.
+    """
 
     folder: Path
     about: str
@@ -27,16 +31,28 @@ class Kept(NamedTuple):
 
 def kept(params: Params) -> list[Kept]:
     """Return what the store holds."""
-    used = set(in_use(params))
+    today = [recipe for pair in params.pairs for recipe in of_pair(params, pair)]
+    noted = {folder: read(folder) for folder in folders()}
     return [
-        Kept(folder, about(folder), answers_in(folder), size_of(folder), folder in used)
-        for folder in folders()
+        Kept(
+            folder,
+            about(recipe),
+            answers_in(folder),
+            size_of(folder),
+            used=any(is_one(recipe, one) for one in today),
+        )
+        for folder, recipe in noted.items()
     ]
 
 
-def about(folder: Path) -> str:
-    """Return in a few words what a folder's answers are."""
-    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+def read(folder: Path) -> Row:
+    """Return the recipe of what a folder holds."""
+    recipe: Row = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    return recipe
+
+
+def about(recipe: Row) -> str:
+    """Return in a few words what answers of a recipe are."""
     if method := recipe.get("method"):
         cues = f", {len(recipe['cues'])} cues" if recipe["cues"] else ""
         engines = ", ".join(recipe["engines"])
@@ -46,34 +62,40 @@ def about(folder: Path) -> str:
     return f"margins: {', '.join(recipe['engines'])}"
 
 
-def in_use(params: Params) -> Iterator[Path]:
-    """Yield the folders that today's recipes use, as far as the cues are known."""
-    for pair in params.run:
-        yield from of_pair(params, pair)
-
-
-def of_pair(params: Params, pair: str) -> Iterator[Path]:
-    """Yield the folders of one pair."""
+def of_pair(params: Params, pair: str) -> Iterator[Row]:
+    """Yield the recipes that answers, margins and times of a pair are kept by."""
     for stage in ("traces", "answer_stage"):
-        settings = job_of(params, Target(stage, pair)).settings
-        yield folder("answers", recipes.answers_recipe(settings, settings.method, []))
-    yield folder(
-        "margins", recipes.margins_recipe(job_of(params, Target("margins", pair)).settings)
-    )
-    files = {name: Path(f"results/{pair}/cue_sets/{name}.yaml") for name in params.all_methods}
-    cues = {name: words_in(file) for name, file in files.items() if file.is_file()}
-    for name, words in cues.items():
+        settings = settings_of(params, Target(stage, pair))
+        yield recipes.answers_recipe(settings, settings.method, [])
+    yield recipes.margins_recipe(settings_of(params, Target("margins", pair)))
+    cues = {name: words_of(params, pair, name) for name in params.all_methods}
+    for name in params.all_methods:
         if not selection.skip_reason(params, pair, name):
-            settings = job_of(params, Target("infer", pair, name)).settings
-            yield folder("answers", recipes.answers_recipe(settings, settings.method, words))
-    settings = job_of(params, Target("latency", pair)).settings
-    if set(settings.methods) <= set(cues):
-        yield folder("latency", recipes.latency_recipe(settings, cues))
+            settings = settings_of(params, Target("infer", pair, name))
+            recipe = recipes.answers_recipe(settings, settings.method, cues[name] or ())
+            yield recipe | {"cues": cues[name]}
+    settings = settings_of(params, Target("latency", pair))
+    recipe = recipes.latency_recipe(settings, {name: words or [] for name, words in cues.items()})
+    yield recipe | {
+        "methods": {name: one | {"cues": cues[name]} for name, one in recipe["methods"].items()}
+    }
 
 
-def folder(kind: str, recipe: Row) -> Path:
-    """Return where what is made under a recipe is kept."""
-    return Store.under(kind, recipe).folder
+def words_of(params: Params, pair: str, method: str) -> list[str] | None:
+    """Return the words that a method hands over at; None: they are mined, and not here yet."""
+    target = Target("cue_set", pair, method)
+    file = Path(f"results/{pair}/cue_sets/{method}.yaml")
+    words: list[str] | None = settings_of(params, target).cue_words
+    return words_in(file) if words is None and file.is_file() else words
+
+
+def is_one(noted: Any, today: Any) -> bool:
+    """Return whether a recipe is today's. Where today's cues are not known, any are."""
+    if not isinstance(today, dict) or not isinstance(noted, dict):
+        return bool(noted == today)
+    return noted.keys() == today.keys() and all(
+        (key == "cues" and today[key] is None) or is_one(noted[key], today[key]) for key in today
+    )
 
 
 def remove(unused: Kept) -> None:

@@ -8,14 +8,17 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from stages.config.block import Block
 
 PromptName = Literal["plain", "steps"]
 CueChoice = Literal["none", "pair", "mined", "published", "all"]
 Handoff = Literal["tokens", "text"]
+FinishReason = Literal["stop", "length"]
+FINISHED = get_args(FinishReason)
 THINK_END = "</think>"
+HALF = "\N{REPLACEMENT CHARACTER}"  # what the bytes of half a character decode to
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Completion:
 
     token_ids: list[int]
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
     stop: str | None = None
     cached_tokens: int = 0
 
@@ -82,7 +85,7 @@ class Answer:
 
     token_ids: list[int] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
-    finish_reason: Literal["stop", "length"] | None = None
+    finish_reason: FinishReason | None = None
     answer_start: int | None = None
 
     @property
@@ -109,7 +112,12 @@ class Machine(ABC):
 
     @abstractmethod
     def feed(self, completion: Completion, wall_s: float) -> None:
-        """Take the result of the last request; `wall_s`: the seconds that it took."""
+        """Take the result of the last request; `wall_s`: the seconds that it took.
+
+        Raises ValueError for a completion that was broken off: no answer goes on from it.
+        """
+        if completion.finish_reason not in FINISHED:
+            raise ValueError(f"a completion that ended with {completion.finish_reason!r}")
 
 
 class Method(Block, ABC):

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from operator import itemgetter
-from typing import Literal
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from stages.methods.base import Answer, Completion, Request, Setting
+from stages.methods.base import Answer, Completion, FinishReason, Request, Setting
 from stages.methods.matching import CueSet
 from stages.methods.relay import Relay
 
@@ -35,13 +34,13 @@ class TraceEngine:
         self.found: dict[str, int] = {}  # {stop string: where it was last found}
 
     def complete(self, request: Request) -> Completion:
-        """Continue behind the request's tokens."""
+        """Continue after the request's tokens."""
         first = len(request.prompt_ids)
         begin = self.ends[first - 1] if first else 0
         stops = [(self._next(stop, begin) + len(stop), stop) for stop in request.stop]
         end, stop = min(stops, key=itemgetter(0), default=(len(self.text) + 1, ""))
         if end > len(self.text):
-            reason: Literal["stop", "length"] = "stop" if self.ended else "length"
+            reason: FinishReason = "stop" if self.ended else "length"
             return Completion(self.ids[first:], self.text[begin:], reason)
         last = bisect_left(self.ends, end)
         return Completion(self.ids[first : last + 1], self.text[begin:end], "stop", stop)

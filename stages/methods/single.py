@@ -42,6 +42,7 @@ class SingleModel(base.Machine):
         return Request(self.engine, self.setting.prompt_ids, self.setting.budget)
 
     def feed(self, completion: Completion, wall_s: float) -> None:
+        super().feed(completion, wall_s)
         ids = completion.token_ids
         end = self.setting.encode(THINK_END)
         prompt = self.setting.prompt_ids

@@ -11,6 +11,7 @@ from typing import Literal
 
 from stages.methods import base
 from stages.methods.base import (
+    HALF,
     THINK_END,
     Completion,
     PromptName,
@@ -27,6 +28,7 @@ VERIFY = ("verify", "think again", "recap", "check")
 NEGATIVE = ("wait", "alternatively", "hold on", "another", *VERIFY)
 DRAFT_TOKENS = 20
 VERIFY_TOKENS = 125
+CHARACTER_TOKENS = 4  # at most: a token has a byte or more
 CHECK = "Let me check whether there are some wrong steps:"
 
 Mode = Literal["write", "draft", "take_over", "verify", "check"]
@@ -115,6 +117,7 @@ class SpecThink(base.Machine):
         return Request(engine, ids, min(tokens[self.mode], left))
 
     def feed(self, completion: Completion, wall_s: float) -> None:
+        super().feed(completion, wall_s)
         if self.mode == "draft" and mood(completion.text) != "neutral":
             self.patience.negatives += mood(completion.text) == "negative"
             self.dropped_s = wall_s
@@ -146,12 +149,26 @@ class SpecThink(base.Machine):
         """Keep a completion, as a segment of the reasoning, of the answer, or as one of each."""
         model = model_of(self.engines.get(self.mode, self.large))
         before, reasoning = len(self.answer.token_ids), self.answer.answer_start is None
-        self.answer.token_ids += completion.token_ids
+        ids = completion.token_ids
+        if before + len(ids) < self.setting.budget:
+            ids = self._whole_characters(ids)
+        self.answer.token_ids += ids
         if reasoning:
             end = after(self.answer.token_ids, self.setting.encode(THINK_END))
             self.answer.answer_start = end
-        n_reasoning = len(completion.token_ids) if reasoning else 0
+        n_reasoning = len(ids) if reasoning else 0
         if reasoning and self.answer.answer_start is not None:
             n_reasoning = max(0, self.answer.answer_start - before)
         wall_s, self.dropped_s = wall_s + self.dropped_s, 0.0
-        add_segments(self.answer, model, n_reasoning, len(completion.token_ids), wall_s)
+        add_segments(self.answer, model, n_reasoning, len(ids), wall_s)
+
+    def _whole_characters(self, ids: list[int]) -> list[int]:
+        """Return the ids without those of half a character at their end.
+
+        Behind half a character, vLLM takes the text of the whole prompt for what was written, and
+        finds stop strings there.
+        """
+        for n in range(len(ids), max(0, len(ids) - CHARACTER_TOKENS), -1):
+            if not self.setting.decode(ids[max(0, n - CHARACTER_TOKENS) : n]).endswith(HALF):
+                return ids[:n]
+        return ids

@@ -4,7 +4,8 @@ import polars as pl
 
 from stages.config.schema import Params
 from stages.problems.prompts import problem_set
-from stages.tracking.recipes import Target, settings_of
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 
 PAIR = "demo"
 

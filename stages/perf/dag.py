@@ -38,7 +38,13 @@ def run(folder: Path, *command: str) -> str:
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users' Python keeps bytecode
     result = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if result.returncode:
         raise UserError(f"{' '.join(command)}: {(result.stderr or result.stdout)[-300:].strip()}")
@@ -58,8 +64,8 @@ def checkout(folder: Path) -> Path:
 def change(folder: Path, **blocks: object) -> None:
     """Change top-level blocks of params.yaml."""
     path = folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump(params | blocks, sort_keys=False))
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(params | blocks, sort_keys=False), encoding="utf-8")
 
 
 def pretend_finished(folder: Path) -> None:
@@ -73,7 +79,7 @@ def pretend_finished(folder: Path) -> None:
         file = folder / (path if path.suffix else path / "content.txt")
         if not (folder / path).exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"{path}\n")
+            file.write_text(f"{path}\n", encoding="utf-8")
     run(folder, "dvc", "commit", "--force")
 
 
@@ -86,7 +92,9 @@ def nothing_to_do(folder: Path) -> None:
 
 def stage_modules() -> list[str]:
     """Return the modules that rules run."""
-    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    rules = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk")
+    )
     return sorted(set(re.findall(r"python -m (stages\.\w+) ", rules)))
 
 

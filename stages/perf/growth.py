@@ -19,7 +19,7 @@ from stages.analysis.grading import score
 from stages.config.params import load
 from stages.config.schema import Cues, Params
 from stages.engine import models
-from stages.engine.client import margins_in
+from stages.engine.replies import margins_in
 from stages.generation.margins import Kept, Margins, tables
 from stages.generation.margins import write as write_margins
 from stages.generation.store import Store
@@ -91,7 +91,7 @@ def reading(n: int) -> float:
     """Return the seconds from a server's reply to the margins of a trace of `n` tokens."""
     content = orjson.dumps(reply(n))
     # The shortest of a few: other processes easily disturb a tenth of a second.
-    return min(seconds(lambda: margins_in(orjson.loads(content))) for _ in range(5))
+    return min(seconds(lambda: margins_in(content, n)) for _ in range(5))
 
 
 class Scripted:

@@ -125,8 +125,10 @@ def longer(pair: Pair, folder: Path) -> Pair:
     for role in ROLES:
         source, copy = Path(pair.engines[role].model), folder / role
         shutil.copytree(source, copy)
-        config = json.loads((source / "config.json").read_text())
-        (copy / "config.json").write_text(json.dumps({**config, "max_position_embeddings": length}))
+        config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+        (copy / "config.json").write_text(
+            json.dumps({**config, "max_position_embeddings": length}), encoding="utf-8"
+        )
         engines[role] = Model(model=str(copy))
     return pair.model_copy(update={"engines": engines, "max_model_len": length})
 

@@ -79,7 +79,7 @@ def alone(function: Callable[..., Value], *args: object) -> Value:
 
 def peak_memory() -> float:
     """Return the most memory that this process has held so far, in GB."""
-    kib = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    kib = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
     assert kib
     return int(kib[1]) * 1024 / 1e9
 

@@ -54,7 +54,7 @@ def machines(results: Sequence[Row]) -> str:
 
 def put_between_marks(page: Path, text: str) -> None:
     """Replace the text between the marks of `page`; UserError without marks."""
-    found, n = BETWEEN_MARKS.subn(lambda _: text, page.read_text())
+    found, n = BETWEEN_MARKS.subn(lambda _: text, page.read_text(encoding="utf-8"))
     if n != 1:
         raise UserError(f"{page}: no place for the table; add <!-- bench --> and <!-- /bench -->")
     write_text(page, found)
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="also log to this file")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    text = table([json.loads(path.read_text()) for path in args.results])
+    text = table([json.loads(path.read_text(encoding="utf-8")) for path in args.results])
     write_text(args.out, text)
     if args.readme:
         put_between_marks(args.readme, text)

@@ -96,10 +96,10 @@ class Assumptions(Block):
 
 def load(path: Path) -> Assumptions:
     """Return the assumptions in `path`."""
-    return Assumptions.model_validate(yaml.safe_load(path.read_text()))
+    return Assumptions.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def published_speedups(paper: Path, pair: str) -> dict[str, float]:
     """Return {method: speedup} of a pair from the paper's Table 3, in the file `paper`."""
-    table = yaml.safe_load(paper.read_text())["speed"][pair]
+    table = yaml.safe_load(paper.read_text(encoding="utf-8"))["speed"][pair]
     return {method: values["speedup"][0] for method, values in table.items()}

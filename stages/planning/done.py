@@ -7,10 +7,12 @@ from pathlib import Path
 from stages.analysis.cue_sets import words_in
 from stages.generation import asking
 from stages.generation.answers import asked
+from stages.generation.store import Store, answers_in
 from stages.planning.jobs import Job
 from stages.planning.pair import PlannedPair
 from stages.tracking import recipes
-from stages.tracking.recipes import Target
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 
 RESULTS = Path("results")
 
@@ -43,23 +45,45 @@ def output(pair: PlannedPair, job: Job, benchmark: str) -> Path:
 def kept_answers(pair: PlannedPair, job: Job, benchmarks: Sequence[str]) -> dict[str, int]:
     """Return {benchmark: answers that the store holds for this run}.
 
-    They depend on the problems and the cue set: without these files, nothing is counted. Only
-    answers to problem sets are.
+    They depend on the problems and cue sets: nothing is counted before these files are there. Nor
+    are margins and answer stages, which take minutes.
     """
-    folder = RESULTS / pair.name
-    files = {name: folder / "problems" / f"{name}.parquet" for name in benchmarks}
-    cue_set = folder / "cue_sets" / f"{job.method}.yaml"
     if job.stage == "traces":
-        target, words = Target("traces", pair.name), []
-    elif job.stage in ("infer", "ablation") and cue_set.is_file():
-        target, words = Target("infer", pair.name, job.method), words_in(cue_set)
-    else:
-        return {}
-    settings = recipes.settings_of(pair.params, target)
-    store = asking.answers_store(settings, settings.method, words)
+        return kept_by_method(pair, Target("traces", pair.name), [], benchmarks)
+    cue_sets = cues_of(pair)
+    if job.stage in ("infer", "ablation") and job.method in cue_sets:
+        target = Target("infer", pair.name, job.method)
+        return kept_by_method(pair, target, cue_sets[job.method], benchmarks)
+    if job.stage == "latency":
+        return dict.fromkeys(benchmarks, kept_latencies(pair, cue_sets))
+    return {}
+
+
+def cues_of(pair: PlannedPair) -> dict[str, list[str]]:
+    """Return {method: its cues} of the cue sets that are there."""
+    files = (RESULTS / pair.name / "cue_sets").glob("*.yaml")
+    return {file.stem: words_in(file) for file in files}
+
+
+def kept_by_method(
+    pair: PlannedPair, target: Target, cues: list[str], benchmarks: Sequence[str]
+) -> dict[str, int]:
+    """Return {benchmark: answers of a method to its problems in the store}."""
+    settings = settings_of(pair.params, target)
+    store = asking.answers_store(settings, settings.method, cues)
     column, repeats = settings.method.prompt_column, settings.repeats
+    files = {name: RESULTS / pair.name / "problems" / f"{name}.parquet" for name in benchmarks}
     return {
         name: sum(task.key in store for task in asked([file], column, repeats))
         for name, file in files.items()
         if file.is_file()
     }
+
+
+def kept_latencies(pair: PlannedPair, cue_sets: dict[str, list[str]]) -> int:
+    """Return the timed answers in the store that were measured on a machine like this one."""
+    settings = settings_of(pair.params, Target("latency", pair.name))
+    if not settings.methods.keys() <= cue_sets.keys():
+        return 0
+    recipe = recipes.latency_recipe(settings, cue_sets)
+    return answers_in(Store.under("latency", recipe).folder)

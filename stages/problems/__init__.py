@@ -1,1 +1,1 @@
-"""Problem sets: where they come from, their prompts, and what a run goes without."""
+"""Problem sets: their sources, their prompts, and those that a run leaves out."""

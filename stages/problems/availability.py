@@ -1,42 +1,35 @@
-"""Benchmarks that a run goes without: noted beside the problem sets, left out by later stages."""
+"""Benchmarks that this account may not read: a run goes on without them, and says so.
 
-from collections.abc import Iterable, Mapping
+Such a problem set has no rows; why is noted in its metadata.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from stages.runtime.errors import UserError
-from stages.tracking.files import write_text
+from stages.tracking.files import check_file
 from stages.tracking.notes import read_provenance
 
-NOTE = "unavailable.yaml"
-LEFT_OUT = "left_out"  # noted in the metadata of a problem set that cannot be read
-
-
-def note(folder: Path, reasons: Mapping[str, str]) -> None:
-    """Write {benchmark: why it is left out} into the folder of the problem sets."""
-    write_text(folder / NOTE, yaml.safe_dump(dict(reasons), allow_unicode=True, width=1000))
+LEFT_OUT = "left_out"  # key in the metadata of a problem set that could not be read
 
 
 def reasons(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return {problem set: why it is left out} of those that could not be read."""
-    origins = {name: read_provenance(folder / f"{name}.parquet") for name in names}
-    return {name: origin[LEFT_OUT] for name, origin in origins.items() if LEFT_OUT in origin}
+    return {name: reason for name in names if (reason := left_out(folder / f"{name}.parquet"))}
 
 
-def left_out(folder: Path) -> dict[str, str]:
-    """What `note` wrote."""
-    file = folder / NOTE
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; the availability stage makes it")
-    reasons: dict[str, str] = yaml.safe_load(file.read_text())
-    return reasons
+def left_out(problem_set: Path) -> str | None:
+    """Return why a problem set is left out; None if it is not."""
+    check_file(problem_set)
+    reason: str | None = read_provenance(problem_set).get(LEFT_OUT)
+    return reason
 
 
 def available(benchmarks: Iterable[str], folder: Path) -> list[str]:
-    """`benchmarks` less what is left out; an error if that leaves none."""
-    wanted, missing = list(benchmarks), left_out(folder)
+    """Return `benchmarks` without those that are left out; UserError if none remains."""
+    wanted = list(benchmarks)
+    missing = reasons(folder, wanted)
     kept = [name for name in wanted if name not in missing]
     if not kept:
-        raise UserError(f"{folder / NOTE}: left out, and nothing else to do: {', '.join(wanted)}")
+        raise UserError(f"{folder}: left out, and nothing else to do: {', '.join(wanted)}")
     return kept

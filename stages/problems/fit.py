@@ -1,4 +1,4 @@
-"""Whether a pair's models, tokenizers and draft heads fit together."""
+"""Check that a pair's models, tokenizers and draft heads fit together."""
 
 import json
 from collections.abc import Mapping
@@ -10,31 +10,60 @@ from stages.engine import models
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
+# The parts of tokenizer.json that decide what it makes of a text, and of ids.
+PARTS = ("added_tokens", "normalizer", "pre_tokenizer", "model", "post_processor", "decoder")
+PROBES = (
+    "Now, the sum of 12 and 345.6 is 357.6.\n\nSo  it's   x_1^2 = \\frac{7}{8}, isn't it?",
+    " leading, trailing \n \t blanks \n",
+    "<think>\nWait - \u201cre\u0301sume\u0301\u201d, 你好。また, 한국, 😀🇰🇷\n</think>",
+)
+
 
 def check_models(name: str, engines: Mapping[str, Model]) -> None:
-    """Every model is there, and all tokenizers are the large model's."""
-    vocabularies = {}
-    for role, served in engines.items():
-        where = f"pairs.{name}.engines.{role}"
+    """Raise UserError unless every model is there and all have the large model's tokenizer."""
+    tokenizers: dict[str, Row] = {}
+    for role in sorted(engines, key=lambda role: role != "large"):
+        where, served = f"pairs.{name}.engines.{role}", engines[role]
         models.check_folders(where, served)
         if served.draft:
             check_draft(where, served)
-        file = models.model_file(served, "tokenizer.json")
-        if not file.is_file():
-            raise UserError(f"{where}: no tokenizer in {served.model} (no {file.name})")
-        # Not the configs' vocab_size: padding makes it differ between models of one tokenizer.
-        vocabularies[role] = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
-        if vocabularies[role] != vocabularies.get("large", vocabularies[role]):
+        tokenizer = models.tokenizer(served)
+        # Not the configs' vocab_size: padding differs between models of one tokenizer.
+        tokenizers[role] = json.loads(tokenizer.to_str())
+        if differ := [
+            part for part in PARTS if tokenizers[role][part] != tokenizers["large"][part]
+        ]:
             raise UserError(
-                f"pairs.{name}: the tokenizers of 'large' and '{role}' differ; "
-                "a relay hands over token ids and needs one vocabulary"
+                f"pairs.{name}: the tokenizers of 'large' and '{role}' differ "
+                f"({', '.join(differ)}); a relay hands over token ids and needs one tokenizer"
             )
+        check_loaded(served, tokenizer)
+
+
+def check_loaded(served: Model, tokenizer: Tokenizer) -> None:
+    """Raise UserError if vLLM would read or write text otherwise than `tokenizer` does."""
+    loaded = models.loaded_tokenizer(served)
+    for probe in PROBES:
+        ids = tokenizer.encode(probe, add_special_tokens=False).ids
+        text = tokenizer.decode(ids, skip_special_tokens=False)
+        written = loaded.backend_tokenizer.decode(ids, skip_special_tokens=False)
+        if loaded.encode(probe, add_special_tokens=False) != ids or written != text:
+            raise UserError(f"{otherwise(served)} in {probe!r}")
+
+
+def otherwise(served: Model) -> str:
+    """Return what is wrong with a tokenizer that transformers changes, and what to do."""
+    return (
+        f"{served.model}: transformers does not do what its tokenizer.json says; set "
+        "tokenizer_class in its tokenizer_config.json to PreTrainedTokenizerFast (of a model on "
+        "the hub: in a copy). The first difference is"
+    )
 
 
 def check_draft(where: str, served: Model) -> None:
-    """A draft head reads the model's hidden states and tokens: both sizes fit."""
+    """Raise UserError unless the draft head has the model's hidden size and vocabulary size."""
     files = [models.find(*part, "config.json") for part in served.parts]
-    target, draft = (json.loads(file.read_text()) for file in files)
+    target, draft = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     for size, have in draft_sizes(draft).items():
         if have != target[size]:
             raise UserError(
@@ -44,11 +73,11 @@ def check_draft(where: str, served: Model) -> None:
 
 
 def draft_sizes(config: Row) -> dict[str, int | None]:
-    """The sizes of the model that a draft head was made for.
+    """Return the sizes of the model that a draft head was made for.
 
-    In the format of the library speculators they are those of its layer's own config, unless
-    target_hidden_size, null as a rule, says otherwise. draft_vocab_size is another thing: the
-    tokens that the head can write, a part of the model's.
+    In the format of the library speculators they are in the config of its layer, unless
+    target_hidden_size (usually null) is given. draft_vocab_size is not among them: it is the number
+    of tokens that the head can write, a subset of the model's.
     """
     layer = config.get("transformer_layer_config", config)
     return {

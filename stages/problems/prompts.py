@@ -4,15 +4,18 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 import polars as pl
+from jinja2 import TemplateError
 
 from stages.config.schema import Model
 from stages.config.settings import Settings
+from stages.engine import models
 from stages.engine.hub import one_line
 from stages.methods.base import PromptName
-from stages.problems import sources
+from stages.problems import fit, sources
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
+SHOWN = 60  # characters of a prompt that a message repeats
 SCHEMA = pl.Schema(
     {
         "problem_id": pl.Int64(),
@@ -27,26 +30,25 @@ SCHEMA = pl.Schema(
 def problem_set(name: str, settings: Settings) -> tuple[pl.DataFrame, Row]:
     """Return a problem set with its prompts, and where its problems come from."""
     problems, origin = sources.load(name, settings.problem_set, settings.seed, settings.shuffle)
-    tokenizer = chat_tokenizer(settings.tokenizer)
     plain, steps = (
         asked(problems["problem"], settings.prompts[one]) for one in get_args(PromptName)
     )
     frame = problems.with_columns(
         pl.Series("prompt", plain),
-        pl.Series("prompt_ids", render(plain, tokenizer)),
-        pl.Series("steps_prompt_ids", render(steps, tokenizer)),
+        pl.Series("prompt_ids", render(plain, settings.tokenizer)),
+        pl.Series("steps_prompt_ids", render(steps, settings.tokenizer)),
     )
     check_lengths(name, frame, settings)
     return frame.select(list(SCHEMA)).cast(SCHEMA), origin
 
 
 def asked(problems: Iterable[str], words: str) -> list[str]:
-    """The whole user message for each problem."""
+    """Return the whole user message for each problem."""
     return [words.replace("{problem}", problem) for problem in problems]
 
 
 def check_lengths(name: str, frame: pl.DataFrame, settings: Settings) -> None:
-    """Prompt and budget fit into the model's context."""
+    """Raise UserError unless prompt and budget fit into the model's context."""
     longer = pl.max_horizontal(pl.col("prompt_ids", "steps_prompt_ids").list.len())
     lengths = frame.select("problem_id", n=longer)
     problem, longest = lengths.sort("n").row(-1)
@@ -60,34 +62,44 @@ def check_lengths(name: str, frame: pl.DataFrame, settings: Settings) -> None:
         )
 
 
-def render(prompts: Iterable[str], tokenizer: Any) -> list[list[int]]:
-    """Token ids of each chat as the model's own template renders it, thinking on."""
-    return [
-        tokenizer.encode(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
-                tokenize=False,
-                add_generation_prompt=True,
-                enable_thinking=True,
-            ),
-            add_special_tokens=False,
+def render(prompts: Iterable[str], served: Model) -> list[list[int]]:
+    """Return the token ids of each chat as the model's template renders it, with thinking on.
+
+    Raises UserError if transformers, and so the engine, reads a chat as other tokens.
+    """
+    loaded, tokenizer = chat_tokenizer(served), models.tokenizer(served)
+    asked_for = list(prompts)
+    texts = [chat(prompt, loaded, served) for prompt in asked_for]
+    rendered = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    as_loaded = loaded(texts, add_special_tokens=False)["input_ids"]
+    for prompt, ids, others in zip(asked_for, rendered, as_loaded, strict=True):
+        if ids != others:
+            raise UserError(f"{fit.otherwise(served)} in the prompt {shortened(prompt)!r}")
+    return rendered
+
+
+def shortened(prompt: str) -> str:
+    """Return the beginning of a prompt."""
+    return prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}..."
+
+
+def chat(prompt: str, loaded: Any, served: Model) -> str:
+    """Return the text of a chat with one message."""
+    try:
+        text: str = loaded.apply_chat_template(
+            [{"role": "user", "content": prompt}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=True,
         )
-        for prompt in prompts
-    ]
+    except TemplateError as error:
+        raise UserError(f"{served.model}: its chat template fails ({one_line(error)})") from error
+    return text
 
 
 def chat_tokenizer(served: Model) -> Any:
-    """The model's tokenizer, with its chat template."""
-    from transformers import AutoTokenizer  # seconds, for it imports torch
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            served.model,
-            revision=served.revision or "main",
-            local_files_only=served.revision is None,
-        )
-    except (OSError, ValueError) as error:  # incomplete or broken files, or the hub is gone
-        raise UserError(f"{served.model}: cannot load its tokenizer ({one_line(error)})") from error
-    if not tokenizer.chat_template:
+    """Return the model's tokenizer with its chat template; UserError without one."""
+    loaded = models.loaded_tokenizer(served)
+    if not loaded.chat_template:
         raise UserError(f"{served.model} has no chat template")
-    return tokenizer
+    return loaded

@@ -1,4 +1,4 @@
-"""Problem sets from three sources in one form: the bundled task, the model hub, a local file."""
+"""Read problem sets from three sources: the bundled task, the model hub, a local file."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ INSTEAD = "give the problems as a local file (source: file)"
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem as its source has it; with `choices`, `answer` is the letter of the right one."""
+    """A problem of a source; with `choices`, `answer` is the letter of the right one."""
 
     problem_id: int
     text: str
@@ -41,7 +41,10 @@ class Problem:
 def load(
     name: str, benchmark: Benchmark, seed: int, shuffle: bool = True
 ) -> tuple[pl.DataFrame, Row]:
-    """problem_id, problem (with its options) and gold of a set, and where they come from."""
+    """Return the table problem_id, problem (with its options), gold, and where it comes from.
+
+    `shuffle`: whether options are put in an order drawn per problem.
+    """
     if isinstance(benchmark, DemoPair):
         problems = from_demo_pair(name, benchmark.n_problems, seed)
         origin = {**benchmark.model_dump(), "sha256": checksum(problems)}
@@ -56,7 +59,7 @@ def load(
 
 
 def check(where: str, wanted: Given, n: int, sha256: str) -> None:
-    """The problems are those that were asked for, and as many."""
+    """Raise UserError unless the problems have the checksum and number that params.yaml gives."""
     if wanted.sha256 not in (None, sha256):
         raise UserError(f"{where} has sha256 {sha256}, params.yaml says {wanted.sha256}")
     if wanted.n_problems and n < wanted.n_problems:
@@ -64,13 +67,13 @@ def check(where: str, wanted: Given, n: int, sha256: str) -> None:
 
 
 def checksum(problems: Iterable[Problem]) -> str:
-    """SHA-256 of problems, options and answers in order, before any shuffle or choice of some."""
+    """Return the SHA-256 of problems, options and answers in the source's order, of all of them."""
     content = [[problem.text, problem.choices, problem.answer] for problem in problems]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def table(problems: Sequence[Problem], shuffle: bool, seed: int) -> pl.DataFrame:
-    """problem_id, problem and gold, options lettered below the problem."""
+    """Return the table problem_id, problem, gold, with lettered options below the problem."""
     asked = [lettered(problem, shuffle, seed) for problem in problems]
     return pl.DataFrame(
         {
@@ -82,7 +85,7 @@ def table(problems: Sequence[Problem], shuffle: bool, seed: int) -> pl.DataFrame
 
 
 def lettered(problem: Problem, shuffle: bool, seed: int) -> tuple[str, str]:
-    """(problem with its options, gold); the order of the options depends on seed and problem_id."""
+    """Return (problem with its options, gold); seed and problem_id give the options' order."""
     if not problem.choices:
         return problem.text, problem.answer
     order = list(range(len(problem.choices)))
@@ -96,7 +99,7 @@ def lettered(problem: Problem, shuffle: bool, seed: int) -> tuple[str, str]:
 
 
 def from_demo_pair(name: str, n: int, seed: int) -> list[Problem]:
-    """`n` problems of the bundled task; its questions name their options themselves."""
+    """Return `n` problems of the bundled task, whose questions include their options."""
     if name not in task.SPLITS:
         raise UserError(f"demo_pair has no problem set '{name}', it has: {', '.join(task.SPLITS)}")
     drawn = task.problems(name, n, seed)
@@ -104,7 +107,10 @@ def from_demo_pair(name: str, n: int, seed: int) -> list[Problem]:
 
 
 def as_problems(where: str, rows: Sequence[tuple[int, Row]], with_choices: bool) -> list[Problem]:
-    """Rows {problem_id?, problem, answer, choices?}, each with its number in the source."""
+    """Return the problems of `rows`: (number in the source, row); UserError if one is not valid.
+
+    A row has problem, answer, and perhaps problem_id and choices.
+    """
     if not rows:
         raise UserError(f"{where} is empty")
     columns = dict.fromkeys(column for _, row in rows for column in row)
@@ -122,7 +128,7 @@ def as_problems(where: str, rows: Sequence[tuple[int, Row]], with_choices: bool)
 
 
 def need_columns(where: str, columns: Iterable[str], wanted: Iterable[str]) -> None:
-    """An error that lists the columns there are if one is missing."""
+    """Raise UserError, which lists the columns, if a wanted one is missing."""
     there = list(columns)
     for column in wanted:
         if column not in there:
@@ -130,7 +136,7 @@ def need_columns(where: str, columns: Iterable[str], wanted: Iterable[str]) -> N
 
 
 def as_problem(where: str, row: Row, default_id: int, with_choices: bool) -> Problem:
-    """Return one row, checked; `where` names it."""
+    """Return the problem of one row; UserError, with `where`, if it is not valid."""
     text, answer = (cells.text(row.get(name), where, name) for name in ("problem", "answer"))
     number = cells.problem_id(row.get("problem_id", default_id), where)
     if not text:
@@ -150,7 +156,7 @@ def as_problem(where: str, row: Row, default_id: int, with_choices: bool) -> Pro
 
 
 def as_choices(given: Any, where: str) -> tuple[str, ...]:
-    """Return a row's options, checked: no two of them are the same without blanks around them."""
+    """Return a row's options; UserError if there are too few or two without blanks are the same."""
     options = given if isinstance(given, list) else []
     choices = tuple(cells.text(option, where, "choices") for option in options)
     if not 2 <= len(choices) <= len(ascii_uppercase) or "" in choices:
@@ -164,7 +170,7 @@ def as_choices(given: Any, where: str) -> tuple[str, ...]:
 
 
 def from_file(file: File) -> list[tuple[int, Row]]:
-    """(number from 1, row) of a JSONL or Parquet file."""
+    """Return (number from 1, row) of a JSONL or Parquet file."""
     path = Path(file.path)
     if path.suffix not in (".jsonl", ".parquet"):
         raise UserError(f"{path}: a local benchmark is a .jsonl or a .parquet file")
@@ -190,7 +196,7 @@ def parquet_rows(path: Path) -> list[Row]:
 
 
 def from_hub(hub: Hub) -> list[tuple[int, Row]]:
-    """(number from 1, row) of a data set on the hub; of options, the right one is the first."""
+    """Return (number from 1, row) of a data set on the hub, the right option first."""
     if not constants.HF_HUB_OFFLINE:
         check_readable("dataset", hub.path, hub.revision, INSTEAD)
     data = download(hub)
@@ -208,17 +214,17 @@ def from_hub(hub: Hub) -> list[tuple[int, Row]]:
 
 
 def download(hub: Hub) -> Any:
-    """The data set, from the hub or from the cache.
+    """Return the data set, from the hub or from the cache.
 
-    Without the hub, the library takes whatever revision the cache holds: another one is refused.
+    Without the hub, the library takes any revision from the cache; UserError if it is another one.
     """
-    import datasets  # seconds; only where it is needed
+    import datasets  # takes seconds
 
     try:
         data = datasets.load_dataset(hub.path, hub.config, split=hub.split, revision=hub.revision)
     except ConnectionError as error:
         raise unreachable(hub.path, error, INSTEAD) from error
-    except Exception as error:  # no such config, no such split, broken files: of many types
+    except Exception as error:  # no such config or split, broken files: many types
         raise UserError(f"{hub.path} on the hub: {one_line(error)}") from error
     if any(hub.revision not in Path(file["filename"]).parts for file in data.cache_files):
         raise UserError(f"{hub.path}: the cache holds another revision than {hub.revision}")

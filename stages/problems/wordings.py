@@ -15,7 +15,7 @@ PROMPTS = Path("workflow/reference/prompts.yaml")
 @cache
 def reference() -> Any:
     """Return the file's content."""
-    return yaml.safe_load(PROMPTS.read_text())
+    return yaml.safe_load(PROMPTS.read_text(encoding="utf-8"))
 
 
 def wordings(pair: Pair, scoring: Scoring) -> dict[str, str]:

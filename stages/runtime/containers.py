@@ -1,4 +1,4 @@
-"""Apptainer: what a stage's container sees of the host, and what is checked before any job."""
+"""Apptainer: what a stage's container sees of the host, and checks before the first job."""
 
 import hashlib
 import json
@@ -14,21 +14,22 @@ from stages.runtime.errors import UserError
 from stages.tracking import host
 
 RECIPES = Path("containers")
-# What the host's environment may tell a stage; all else stays outside. Not by arguments: the hub's
-# token in a command line would be seen by everyone, and logged.
+# The host's variables that stages in containers see, and no others. They are not passed on as
+# arguments: all users could read the hub's token in the command line, and it would be logged.
 PASSED_ON = (
     *("HF_TOKEN", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES"),
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     host.COMMIT,
 )
+NOT_BOUND = ":,"  # parts of a bind's own syntax
 WITHOUT = "or run on this machine itself (containers.use: none, no --sdm apptainer)"
 
 
 def arguments(params: Params, environ: Mapping[str, str]) -> str:
-    """Arguments of `apptainer exec`, for a shell.
+    """Return the arguments of `apptainer exec`, for a shell.
 
-    Snakemake binds the project, as the container's home. Besides it there is only the hub's cache,
-    if HF_HOME is set; and images and model folders elsewhere, to be read alone.
+    Snakemake binds the project as the container's home. Added are the hub's cache if HF_HOME is
+    set, and, read-only, images and model folders outside the project.
     """
     binds = [f"{path}:{path}:ro" for path in elsewhere(params)]
     if cache := environ.get("HF_HOME"):
@@ -38,36 +39,43 @@ def arguments(params: Params, environ: Mapping[str, str]) -> str:
 
 
 def on_gpus(image: str) -> str:
-    """`--nv` for the jobs in `image` alone.
+    """Return shell code that prints `--nv` for the jobs in `image` alone.
 
-    Snakemake has one set of arguments for all rules: the job's shell looks at its own command line,
-    where the image's name is followed by a blank, unlike here.
+    Snakemake has the same arguments for all rules. So the job's shell searches its own command
+    line, in which a blank follows the image's name, unlike in this code.
     """
     return f"$([[ $BASH_EXECUTION_STRING = *{shlex.quote(image)}\\ * ]] && echo --nv)"
 
 
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which Apptainer passes on those of the host's that a stage may see."""
+    """Return the variables with which Apptainer passes the host's variables on to stages."""
     known = {**environ, host.COMMIT: host.git_commit()}
     return {f"APPTAINERENV_{name}": known[name] for name in PASSED_ON if name in known}
 
 
 def check(params: Params, environ: Mapping[str, str], runs_here: bool) -> None:
-    """Raise UserError for what would stop the jobs. `runs_here`: they run on this machine."""
+    """Raise UserError for what would stop the jobs; `runs_here`: they run on this machine."""
     if not which("apptainer"):
         raise UserError(f"apptainer is not installed: install it, {WITHOUT}")
+    cache = environ.get("HF_HOME")
+    for path in (Path.cwd(), *elsewhere(params), *map(Path, filter(None, [cache]))):
+        if found := set(str(path)) & set(NOT_BOUND):
+            raise UserError(
+                f"{path}: Apptainer cannot bind a path with {' '.join(sorted(found))} in it: "
+                f"rename the folder, {WITHOUT}"
+            )
     images = params.containers
     check_image("pipeline", images.pipeline, "pipeline")
     variant = labels(images.engine).get("variant") if Path(images.engine).exists() else None
     check_image("engine", images.engine, f"engine-{variant or 'cpu'}")
     check_variant(params, str(variant), runs_here)
     check_writable("the project's folder", Path.cwd())
-    if cache := environ.get("HF_HOME"):
+    if cache:
         check_writable("HF_HOME", Path(cache))
 
 
 def check_image(key: str, image: str, recipe: str) -> None:
-    """The image is there, and what it installed is what the lock file says today."""
+    """Raise UserError unless the image is there and was built from today's lock file."""
     if not Path(image).exists():
         raise UserError(f"containers.{key}: {image}: no such image; `make containers`, {WITHOUT}")
     noted = labels(image).get("lock")
@@ -82,7 +90,7 @@ def check_image(key: str, image: str, recipe: str) -> None:
 
 
 def check_variant(params: Params, variant: str, runs_here: bool) -> None:
-    """The engine's image is for what the pairs and the machine have."""
+    """Raise UserError unless the engine's image fits the pairs and the machine: GPUs or CPU."""
     engine = f"containers.engine: {params.containers.engine}"
     if variant == "cuda" and runs_here and not host.gpus():
         raise UserError(f"{engine} is for GPUs, and nvidia-smi finds none here; take engine-cpu")
@@ -96,7 +104,7 @@ def check_variant(params: Params, variant: str, runs_here: bool) -> None:
 
 
 def check_writable(what: str, folder: Path) -> None:
-    """Something can be written into the folder."""
+    """Raise UserError unless files can be written into the folder."""
     try:
         with TemporaryFile(dir=folder):
             pass
@@ -107,9 +115,11 @@ def check_writable(what: str, folder: Path) -> None:
 
 
 def labels(image: str) -> dict[str, str]:
-    """What was noted in an image when it was built."""
+    """Return an image's labels, which were set when it was built."""
     asked = ["apptainer", "inspect", "--json", image]
-    result = subprocess.run(asked, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        asked, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if result.returncode:
         line = " ".join(result.stderr.split())[-200:]
         raise UserError(f"{image}: Apptainer cannot read it: {line}")
@@ -118,12 +128,15 @@ def labels(image: str) -> dict[str, str]:
 
 
 def n_gpus(params: Params) -> list[int]:
-    """The cards of all engines of each pair that is to run."""
+    """Return the GPUs of all engines together, of each pair to run."""
     return [sum(one.gpus for one in params.pair(name).engines.values()) for name in params.run]
 
 
 def elsewhere(params: Params) -> list[Path]:
-    """Local models outside the project, and images, whose digest is noted with every result."""
+    """Return images and model folders outside the project.
+
+    Stages read an image's digest, which is part of every result's provenance.
+    """
     named = (params.containers.pipeline, params.containers.engine)
     images = [Path(name) for image in named for name in (image, f"{image}.sha256")]
     served = [one for name in params.run for one in params.pair(name).engines.values()]

@@ -1,5 +1,5 @@
-"""The one error a user may see."""
+"""The error that users see, as one line."""
 
 
 class UserError(Exception):
-    """Something the user can mend: one line that names the file, key or value and what to do."""
+    """A problem that the user can solve: one line with the file, key or value and what to do."""

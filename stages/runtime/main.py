@@ -29,7 +29,7 @@ def examples(*commands: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in commands)])
 
 
-# Plain help texts: Rich would take longer to import than all else.
+# Plain help texts: importing Rich would take longer than everything else.
 app = typer.Typer(
     help="Run and inspect the RelayGen pipeline, in the project's folder.",
     epilog=examples("relaygen plan", "relaygen bench table"),
@@ -45,8 +45,8 @@ bench = typer.Typer(
 app.add_typer(bench, name="bench")
 store = typer.Typer(
     help="Show and trim the store: finished answers, kept by what shaped them.",
-    epilog=examples("relaygen store list", "relaygen store trim"),
-    no_args_is_help=True,
+    epilog=examples("relaygen store", "relaygen store trim"),
+    invoke_without_command=True,
 )
 app.add_typer(store, name="store")
 
@@ -54,7 +54,7 @@ app.add_typer(store, name="store")
 def command(*shown: str, group: typer.Typer = app, **options: Any) -> Decorator:
     """Add a command to `group`; its help shows the examples `shown`.
 
-    What the user can mend ends in one line and exit code 1.
+    A UserError ends in one line and exit code 1.
     """
 
     def added(function: Callable[..., None]) -> Callable[..., None]:
@@ -177,9 +177,15 @@ def record(params: Params = Path("params.yaml")) -> None:
         raise typer.Exit(1)
 
 
-@command("relaygen store list", group=store, name="list")
-def list_store(params: Params = Path("params.yaml")) -> None:
-    """List what the store holds, by recipe, and whether today's recipes use it."""
+@store.callback()
+def list_store(context: typer.Context) -> None:
+    """Show what the store holds, by recipe, and whether today's recipes use it."""
+    if context.invoked_subcommand is None:
+        command_line.run(print_store)
+
+
+def print_store(params: Path = Path("params.yaml")) -> None:
+    """Print a line per recipe in the store."""
     from stages.config.params import load
     from stages.generation.trimming import kept
 
@@ -190,13 +196,18 @@ def list_store(params: Params = Path("params.yaml")) -> None:
 
 @command("relaygen store trim", group=store)
 def trim(params: Params = Path("params.yaml")) -> None:
-    """Remove what today's recipes do not use, for the pairs of `run`."""
+    """Remove what today's recipes do not use, of any pair of params.yaml.
+
+    Answers by mined cues stay while the cues are not here.
+    """
     from stages.config.params import load
     from stages.generation.trimming import kept, remove
+    from stages.runtime.one_run import claim
 
-    unused = [one for one in kept(load(params)) if not one.used]
-    for one in unused:
-        remove(one)
+    with claim():  # a run may be about to use them
+        unused = [one for one in kept(load(params)) if not one.used]
+        for one in unused:
+            remove(one)
     print(
         f"removed {len(unused)} recipes' answers, {sum(one.bytes for one in unused) / 1e6:.1f} MB"
     )
@@ -305,7 +316,7 @@ def table(
     if not results:
         raise UserError(f"{BENCH}: no results in it; run a test first: relaygen bench --help")
     call("stages.perf.table", context, "--results", *results)
-    print(out.read_text(), end="")
+    print(out.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One run at a time in a checkout: a lock that its owner gives up however it ends."""
+"""One run at a time in a checkout, by a lock that ends with its process."""
 
 import fcntl
 import os
@@ -13,15 +13,17 @@ LOCK = Path(".snakemake/run.lock")
 def claim(lock: Path = LOCK) -> IO[str]:
     """Lock this folder for as long as the returned file stays open.
 
-    Raises UserError if another run has it. The lock goes with the process: a killed run leaves none
-    behind.
+    Raises UserError if another run has it. The lock ends with the process, even if it is killed.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    file = lock.open("a+")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UserError(f"{lock}: cannot be written to: {error.strerror}") from error
+    file = os.fdopen(number, "r+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        file.seek(0)
         owner = file.read().strip() or "unknown"
         file.close()
         raise UserError(

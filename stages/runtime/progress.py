@@ -1,4 +1,4 @@
-"""One bar per running stage on a terminal, plain lines in its log."""
+"""Show progress: a bar on a terminal, lines in the log."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ LOG_EVERY_S = 10.0
 
 
 class Progress:
-    """Answers done of all, tokens per second, time left."""
+    """Progress of a stage: answers finished, tokens per second, time left."""
 
     def __init__(self, label: str, total: int, done: int = 0) -> None:
         self.label, self.total, self.done = label, total, done
@@ -42,7 +42,7 @@ class Progress:
         self._log()
 
     def step(self, n_tokens: int) -> None:
-        """One more is done, with `n_tokens` tokens."""
+        """Count one more answer, of `n_tokens` tokens."""
         self.done += 1
         self.tokens += n_tokens
         self.bar.set_postfix_str(f"{self.rate:.0f} tokens/s", refresh=False)
@@ -52,7 +52,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Tokens per second since the start."""
+        """Return the tokens per second since the start."""
         return self.tokens / max(1e-9, time.monotonic() - self.started)
 
     def _log(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether Slurm would take the jobs to come, asked before the first of them is submitted."""
+"""Check that Slurm would accept all jobs, before the first of them is submitted."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from stages.runtime.errors import UserError
 
 PROFILE = "workflow/profiles/slurm/config.yaml"
 PATIENCE_S = 60
-# Also true while all nodes that could run a job are down or drained: it waits for them.
+# Slurm also says so while all suitable nodes are down or drained; the job would wait for them.
 NODES_AWAY = "Requested node configuration is not available"
 LIMITED = ("gpu", "runtime", "mem_mb", "cpus_per_task")
 Job = Any  # Snakemake's
@@ -21,7 +21,7 @@ Job = Any  # Snakemake's
 
 @dataclass(frozen=True)
 class Request:
-    """What jobs of the rule `name` ask for, as far as clusters refuse by it; `runtime`: minutes."""
+    """What jobs of the rule `name` ask for and Slurm may refuse; `runtime`: minutes."""
 
     name: str
     partition: str | None
@@ -31,7 +31,7 @@ class Request:
 
     @property
     def options(self) -> list[str]:
-        """The same for sbatch."""
+        """Return the options of sbatch."""
         asked = {
             "partition": self.partition,
             "account": self.account,
@@ -42,7 +42,7 @@ class Request:
 
 
 def check(jobs: Iterable[Job], table: Path | None) -> None:
-    """Raise UserError with one line if Slurm does not answer, or would refuse any of `jobs`.
+    """Raise UserError if Slurm does not answer, or would refuse any of `jobs`.
 
     `table`: the file of partitions that Snakemake's plugin chooses from.
     """
@@ -67,7 +67,7 @@ def check(jobs: Iterable[Job], table: Path | None) -> None:
 
 
 def request_of(job: Job, partitions: Sequence[Partition]) -> Request:
-    """What the plugin will ask of Slurm for a job of Snakemake's."""
+    """Return what Snakemake's plugin will ask of Slurm for a job."""
     given = job.resources
     partition = given.get("slurm_partition")
     if not partition and partitions:
@@ -82,7 +82,7 @@ def request_of(job: Job, partitions: Sequence[Partition]) -> Request:
 
 
 def best(job: Job, partitions: Sequence[Partition]) -> str:
-    """The partition that the plugin will choose; UserError if none has room for the job."""
+    """Return the partition that the plugin will choose; UserError if none has room for the job."""
     scores = {partition.name: partition.score_job_fit(job) for partition in partitions}
     fits = {name: score for name, score in scores.items() if score is not None}
     if not fits:
@@ -94,10 +94,15 @@ def best(job: Job, partitions: Sequence[Partition]) -> str:
 
 
 def ask(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run one of Slurm's commands; UserError if it is not there or does not come back."""
+    """Run one of Slurm's commands; UserError if it is not installed or does not return."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_S,
+            check=False,
         )
     except FileNotFoundError as error:
         raise UserError(
@@ -109,6 +114,6 @@ def ask(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def one_line(answer: subprocess.CompletedProcess[str]) -> str:
-    """The last line that a failed command said, less who says it."""
+    """Return the last line of a failed command's output, without the command's name."""
     said = (answer.stdout + answer.stderr).strip().splitlines() or ["no reason given"]
     return re.sub(r"^(sbatch: error: |allocation failure: |scontrol: error: )+", "", said[-1])

@@ -76,8 +76,12 @@ def read(file: Path) -> Module:
 def parse(file: Path) -> Module:
     """Work them out from the file's syntax tree."""
     tree = ast.parse(file.read_bytes(), filename=str(file))
-    digest = hashlib.sha256("".join(shape(tree)).encode()).hexdigest()[:16]
-    return Module(digest, sorted(set(imports(tree))))
+    return Module(digest(tree), sorted(set(imports(tree))))
+
+
+def digest(tree: ast.AST) -> str:
+    """Return 16 hexadecimal digits that tell one syntax tree from another."""
+    return hashlib.sha256("".join(shape(tree)).encode()).hexdigest()[:16]
 
 
 def imports(node: ast.AST) -> Iterator[str]:

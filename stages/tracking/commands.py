@@ -1,10 +1,13 @@
 """The commands of the workflow's rules: an edit to one changes what its rule makes."""
 
+import ast
 import re
 import tokenize
 from functools import cache
 from io import StringIO
 from pathlib import Path
+
+from stages.tracking.code import digest
 
 RULES = Path("workflow/rules")
 # What decides a rule's result; how it runs (log, threads, resources, ...) does not.
@@ -14,9 +17,29 @@ SECTIONS = ("input", "output", "params", "shell")
 @cache
 def commands() -> dict[str, str]:
     """Return {rule: the text of what decides its result}, without comments."""
-    text = "\n".join(path.read_text() for path in sorted(RULES.glob("*.smk")))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(RULES.glob("*.smk")))
     bodies = re.findall(r"^rule (\w+):\n((?:(?: .*)?\n)*)", text + "\n", re.MULTILINE)
-    return {name: deciding(without_comments(body)) for name, body in bodies}
+    known = functions(text)
+    found = {name: deciding(without_comments(body)) for name, body in bodies}
+    return {name: "\n".join([rule, *called(rule, known)]) for name, rule in found.items()}
+
+
+def functions(text: str) -> dict[str, str]:
+    """Return {name: code} of the functions that rules may call for their inputs and params."""
+    found = re.findall(r"^def (\w+)(\(.*?)(?=^\S|\Z)", text + "\n", re.MULTILINE | re.DOTALL)
+    return {name: f"def {name}{code}" for name, code in found}
+
+
+def called(text: str, known: dict[str, str]) -> list[str]:
+    """Return `name: digest` of the functions that a text calls, and of those that they call."""
+    waiting, found = [text], dict[str, str]()
+    while waiting:
+        code = waiting.pop()
+        for name in known:
+            if name not in found and re.search(rf"\b{name}\(", code):
+                found[name] = digest(ast.parse(known[name]))
+                waiting.append(known[name])
+    return [f"{name}: {found[name]}" for name in sorted(found)]
 
 
 def without_comments(text: str) -> list[str]:

@@ -40,13 +40,27 @@ def process_start() -> float:
 
 
 def git_commit() -> str:
-    """The checkout's commit, with a mark if tracked files differ from it."""
+    """The checkout's commit, with a mark if tracked files differ from it; or why it is unknown."""
     if told := os.environ.get(COMMIT):
         return told
-    commit = output("git", "rev-parse", "HEAD")
+    asked = ("git", "rev-parse", "HEAD")
+    if not (commit := output(*asked)):
+        return f"unknown ({refusal(*asked)})"
     # DVC notes every finished stage in dvc.lock: that is no change of what runs.
     changed = output("git", "diff", "--name-only", "HEAD", "--", ":!dvc.lock")
-    return (commit + "-dirty" if changed else commit) or "unknown"
+    return commit + "-dirty" if changed else commit
+
+
+def refusal(*command: str) -> str:
+    """Why a command prints nothing, in its own words."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
+    except FileNotFoundError:
+        return f"{command[0]} is not installed"
+    said = done.stderr.strip().splitlines() or ["it gives no reason"]
+    return said[0].removeprefix("fatal: ")
 
 
 def container() -> str:
@@ -59,7 +73,7 @@ def container() -> str:
     note = image.with_name(f"{image.name}.sha256")
     try:
         if note.exists() and note.stat().st_mtime >= image.stat().st_mtime:
-            return f"sha256:{note.read_text().split()[0]}"
+            return f"sha256:{note.read_text(encoding='utf-8').split()[0]}"
         return f"sha256:{digests.sha256(image)}"
     except OSError:
         return image.name
@@ -67,7 +81,7 @@ def container() -> str:
 
 def cpu() -> str:
     """The processor's name."""
-    names = re.search(r"^model name\s*: (.+)$", CPUINFO.read_text(), re.MULTILINE)
+    names = re.search(r"^model name\s*: (.+)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
     return names[1] if names else platform.machine()
 
 
@@ -80,7 +94,9 @@ def gpus() -> list[str]:
 def output(*command: str) -> str:
     """What a command prints, asked once; nothing if it fails or is not there."""
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:
         return ""
     return "" if result.returncode else result.stdout.strip()

@@ -23,19 +23,25 @@ class Memory:
         self.path = FOLDER / f"{name}.json"
         self.changed = False
         try:
-            self.known: dict[str, list[Any]] = dict(json.loads(self.path.read_text()))
+            self.known: dict[str, list[Any]] = dict(
+                json.loads(self.path.read_text(encoding="utf-8"))
+            )
         except (OSError, ValueError, TypeError):
             self.known = {}
 
-    def of(self, file: Path, work_out: Callable[[Path], Any]) -> Any:
-        """Return what `work_out` makes of a file, which JSON can hold."""
-        stat = file.stat()
-        stamp, key = [stat.st_size, stat.st_mtime_ns, stat.st_ino], str(file.absolute())
+    def of(self, file: Path, work_out: Callable[[Path], Any], note: Path | None = None) -> Any:
+        """Return what `work_out` makes of a file, which JSON can hold.
+
+        `note`: a file that it reads besides, where it is there.
+        """
+        stats = [one.stat() for one in (file, note) if one and one.exists()]
+        stamp = [[stat.st_size, stat.st_mtime_ns, stat.st_ino] for stat in stats]
+        key = str(file.absolute())
         match self.known.get(key):
             case [seen, value] if seen == stamp:
                 return value
         value = work_out(file)
-        if time.time() - stat.st_mtime > SETTLED_S:
+        if time.time() - max(stat.st_mtime for stat in stats) > SETTLED_S:
             self.known[key] = [stamp, value]
             self.changed = True
         return value

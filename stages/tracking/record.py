@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from stages.config.schema import Params
 from stages.runtime.errors import UserError
 from stages.tracking import status
-from stages.tracking.recipes import Target
 from stages.tracking.status import Result
+from stages.tracking.targets import Target
 
 # Rules whose outputs are one stage's in dvc.yaml.
-TOGETHER = {"tokenizer": "prepare", "availability": "prepare", "merge": "infer"}
+TOGETHER = {"tokenizer": "prepare", "merge": "infer"}
 
 
 def stage_of(target: Target, params: Params) -> str:
@@ -38,7 +38,9 @@ def record(params: Params) -> list[str]:
     """
     current, stale = stages(status.results(params), params)
     command = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet", "recipes", *current]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise UserError(f"dvc commit: {' '.join((done.stderr or done.stdout).split())[-300:]}")
     return stale

@@ -4,21 +4,25 @@ What a result was made from is noted with it. It is out of date if today's recip
 another one, if one of its input files has changed, or if it was changed itself.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from stages.config.schema import Params
+from stages.runtime.errors import UserError
 from stages.tracking import digests, recipes
 from stages.tracking.files import Row
 from stages.tracking.memory import Memory
-from stages.tracking.notes import read_provenance
-from stages.tracking.recipes import Target
+from stages.tracking.notes import note_beside, read_provenance
+from stages.tracking.targets import STAGES, Target
 
 RESULTS = Path("results")
-# What these stages make is one output of their rule, a folder.
-FOLDERS = ("merge",)
+# A method's answers are one output of their rule: a folder in this one.
+ANSWERS = "generations"
+# What jobs that asked for answers leave until these are put together.
+RECEIPTS = "*/receipts/*/*.json"
 NOTE = ".provenance.json"
 UNKNOWN = "it does not say what it was made from, or was changed since"
 TIMESTAMP = ".snakemake_timestamp"  # whose time counts as that of a folder
@@ -35,7 +39,7 @@ class Result(NamedTuple):
     @property
     def output(self) -> Path:
         """The output of the rule that makes it."""
-        return self.path.parent if self.target and self.target.stage in FOLDERS else self.path
+        return self.path.parent if self.path.parts[-3:-2] == (ANSWERS,) else self.path
 
 
 def results(params: Params) -> Iterator[Result]:
@@ -43,24 +47,30 @@ def results(params: Params) -> Iterator[Result]:
     today = recipes.write_all(params)
     memory = Memory("records")
     for path in sorted(made()):
-        record = memory.of(path, lambda file: summary(file))
+        record = memory.of(path, summary, note_beside(path))
         yield check(path, record, today)
     memory.save()
 
 
 def made() -> Iterator[Path]:
     """Yield the results on disk that say what they were made from."""
-    yield from (path for path in RESULTS.rglob("*.parquet"))
+    yield from RESULTS.rglob("*.parquet")
+    yield from RESULTS.glob(RECEIPTS)
     for note in RESULTS.rglob(f"*{NOTE}"):
-        stem = note.name.removesuffix(NOTE)
+        beside = note.parent.glob(f"{note.name.removesuffix(NOTE)}.*")
+        # A name may have dots: v1.1.yaml is not a result of v1.
         yield from (
-            path for path in note.parent.glob(f"{stem}.*") if path != note and path.suffix != ".tmp"
+            path for path in beside if note_beside(path) == note and not path.name.endswith(NOTE)
         )
 
 
 def summary(path: Path) -> Row:
     """Return of a result's provenance what tells whether it is up to date."""
-    origin = read_provenance(path)
+    try:
+        receipt = path.suffix == ".json" and path.match(RECEIPTS)
+        origin = json.loads(path.read_text(encoding="utf-8")) if receipt else read_provenance(path)
+    except (UserError, ValueError):  # damaged
+        origin = {}
     records = [origin[key] for key in ("asked_by", "recipe") if key in origin]
     return {"records": records, "inputs": origin.get("inputs", {})}
 
@@ -104,7 +114,7 @@ def to_force(params: Params) -> list[str]:
     inputs, as it may be after a checkout.
     """
     found = list(results(params))
-    order = {stage: i for i, stage in enumerate(recipes.STAGES)}
+    order = {stage: i for i, stage in enumerate(STAGES)}
     for result in sorted(found, key=lambda one: order[one.target.stage] if one.target else -1):
         if result.target and not result.why:
             set_time(result)

@@ -35,8 +35,7 @@ TABLES = (
     "results/demo/cues.csv",
     "results/demo/replay.json",
 )
-# So slow that a job can be ended between two answers.
-SLOWLY = {"SCRIPTED_TOKENS_PER_S": "1000"}
+HOLD = "hold"  # a file of a checkout: see `held`
 REAL = {"PYTHONPATH": ""}
 
 
@@ -59,6 +58,14 @@ def reduced() -> dict[str, Any]:
     return params
 
 
+def few_methods() -> dict[str, Any]:
+    """The same with the relay and the large model alone, to run in another place."""
+    params = reduced()
+    params["methods"] = {name: params["methods"][name] for name in ("large", "relaygen")}
+    params["ablation"]["methods"] = {}
+    return params
+
+
 def write_params(folder: Path, params: dict[str, Any]) -> None:
     """Have a checkout run something else."""
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -77,31 +84,33 @@ def checkout(folder: Path, params: dict[str, Any] | None = None) -> Path:
     return folder
 
 
-def environment(**changes: str) -> dict[str, str]:
-    """The variables of a user who has activated the project's environment."""
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    """The variables of a user who has activated the project's environment, and more.
+
+    Those for servers hold in containers too.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    ours = {"PATH": path, "DVC_NO_ANALYTICS": "1", **scripted.environment()}
-    return {**os.environ, **ours, **changes}
+    hold = {"SCRIPTED_HOLD": str(folder / HOLD)}
+    for_servers = scripted.environment(folder, **hold, **variables)
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", **for_servers}
 
 
-def run(
-    folder: Path, *command: str, timeout: int = 600, **changes: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a command of the project's environment in `folder`; `changes` to the variables."""
+def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project's environment in `folder`; `variables` are set for it."""
     return subprocess.run(
         command,
         cwd=folder,
-        env=environment(**changes),
+        env=environment(folder, **variables),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=900,
         check=False,
     )
 
 
-def succeed(folder: Path, *command: str, **changes: str) -> str:
+def succeed(folder: Path, *command: str, **variables: str) -> str:
     """Run a command that has to end well; returns what it prints."""
-    result = run(folder, *command, **changes)
+    result = run(folder, *command, **variables)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout
 
@@ -112,13 +121,23 @@ def relaygen(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def started(folder: Path, *command: str, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+def held(folder: Path, answers: int) -> Iterator[None]:
+    """Servers of a checkout wait after as many answers each, for a while."""
+    (folder / HOLD).write_text(f"{answers}")
+    try:
+        yield
+    finally:
+        (folder / HOLD).unlink()
+
+
+@contextmanager
+def started(folder: Path, *command: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command under way in a process group of its own, ended by force if it still runs."""
     with (folder / "command.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=environment(**changes),
+            env=environment(folder, **variables),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -146,7 +165,7 @@ def until(found: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
 
 
 def kept(folder: Path, method: str) -> list[Row]:
-    """The finished answers of a method that a checkout's store holds."""
+    """The finished answers that a method's jobs have put into a checkout's store."""
     cues = folder / f"results/demo/cue_sets/{method}.yaml"
     if not cues.exists():
         return []
@@ -158,7 +177,9 @@ def kept(folder: Path, method: str) -> list[Row]:
         for note in folder.glob(f"{ANSWERS}/*/recipe.yaml")
         if (about := read_yaml(note)) and (about["method"], about["cues"]) == wanted
     ]
-    lines = [line for one in folders for file in one.glob("*.jsonl") for line in whole_lines(file)]
+    lines = [
+        line for one in folders for file in one.glob("*of*.jsonl") for line in whole_lines(file)
+    ]
     return [line["row"] for line in lines if "row" in line]
 
 
@@ -210,9 +231,9 @@ def reproduce(folder: Path) -> Path:
 
 def kill_and_resume(folder: Path) -> Resumed:
     """Snakemake, killed with its jobs among the relay's answers, then Snakemake to the end."""
-    succeed(folder, "snakemake", "--cores", "2", "--until", "cues")
-    with started(folder, "snakemake", "--cores", "2", **SLOWLY) as killed:
-        until(lambda: len(kept(folder, "relaygen")) > 1, "two answers")
+    relay = ("snakemake", "--cores", "2", "results/demo/generations/relaygen")
+    with held(folder, 4), started(folder, *relay) as killed:
+        until(lambda: len(kept(folder, "relaygen")) == 4, "answers")
         kill(killed)
     found = kept(folder, "relaygen")
     left = wait_for_none(lambda: processes_in(folder))
@@ -239,6 +260,15 @@ def repro(finished: tuple[Path, Resumed]) -> Path:
 def resumed(finished: tuple[Path, Resumed]) -> Resumed:
     """A checkout in which `snakemake` went through after it was killed once."""
     return finished[1]
+
+
+def check_tables(folder: Path, whole: Path) -> None:
+    """The tables of fewer methods hold nothing that those of all methods do not."""
+    for table in TABLES:
+        if not table.endswith(".tex"):  # there, the best of all methods is bold
+            lines = (folder / table).read_bytes().splitlines()
+            assert len(lines) > 1
+            assert set(lines) <= set((whole / table).read_bytes().splitlines())
 
 
 @dataclass(frozen=True)

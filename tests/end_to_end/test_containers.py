@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,28 +11,47 @@ import psutil
 import pytest
 import yaml
 
-from stages.tracking.host import sha256
+from stages.tracking.digests import sha256
 from stages.tracking.notes import read_provenance
-from tests.end_to_end.conftest import ROOT, Images, in_containers, run, succeed, write_params
-from tests.end_to_end.test_pipeline import TABLES
-from tests.unit.test_locks import locked
+from tests.conftest import ROOT, locked
+from tests.end_to_end.conftest import (
+    REAL,
+    TABLES,
+    Images,
+    check_tables,
+    checkout,
+    few_methods,
+    held,
+    run,
+    started,
+    succeed,
+    until,
+    wait_for_none,
+    write_params,
+)
 
 pytestmark = pytest.mark.end_to_end
 
 TOKEN = "hf_" + 8 * "secret"  # not in one piece in this file, which is in every checkout
 PACKAGE = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
+TRACES = ("snakemake", "--cores", "2", "--", "results/demo/traces.parquet")
+
+
+def in_containers(folder: Path, images: Images) -> Path:
+    """A checkout whose params put every stage into a container."""
+    return checkout(folder, few_methods() | {"containers": images.params})
 
 
 @pytest.fixture(scope="session")
 def contained(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which `dvc repro` went through in containers, with a token of the hub."""
+    """A checkout in which Snakemake went through in containers, with a token of the hub."""
     folder = in_containers(tmp_path_factory.mktemp("contained"), images)
     run(folder, "git", "add", "--all")
     author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
     succeed(folder, "git", *author, "commit", "--quiet", "--message", "all")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", TOKEN)
-        succeed(folder, "dvc", "repro")
+        succeed(folder, "snakemake", "--cores", "2")
     return folder
 
 
@@ -44,12 +61,9 @@ def other(images: Images, tmp_path: Path) -> Path:
     return in_containers(tmp_path, images)
 
 
-def left_behind(folder: Path, patience_s: float = 20) -> list[str]:
+def left_behind(folder: Path) -> list[str]:
     """Processes, in containers or outside, that still have to do with `folder` after a while."""
-    deadline = time.monotonic() + patience_s
-    while (found := list(concerned(folder))) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return found
+    return wait_for_none(lambda: list(concerned(folder)), patience_s=20)
 
 
 def concerned(folder: Path) -> Iterator[str]:
@@ -73,8 +87,7 @@ def mounted(images: Images) -> list[str]:
 
 
 def test_the_tables_are_those_of_the_host(repro: Path, contained: Path) -> None:
-    for table in TABLES:
-        assert (contained / table).read_bytes() == (repro / table).read_bytes()
+    check_tables(contained, repro)
 
 
 def test_results_and_report_say_which_image_they_are_from(
@@ -106,9 +119,21 @@ def test_nothing_is_left_after_success(contained: Path, images: Images) -> None:
     assert mounted(images) == []
 
 
+def test_the_engines_image_serves_a_stage(other: Path, images: Images) -> None:
+    params = yaml.safe_load((other / "params.yaml").read_text())
+    params["pairs"]["demo"]["calibration"]["chains_calibration"]["n_problems"] = 1
+    write_params(other, params)
+    succeed(other, *TRACES, **REAL)
+    log = (other / "logs/demo/traces/engine-large.log").read_text()
+    assert "Application startup complete" in log
+    (session,) = read_provenance(other / "results/demo/traces.parquet")["sessions"]
+    assert session["container"] == f"sha256:{sha256(images.engine)}"
+    assert left_behind(other) == []
+
+
 def test_nothing_is_left_after_failure(other: Path, images: Images) -> None:
     (other / "demo_pair/large/model.safetensors").write_bytes(b"")
-    result = run(other, "snakemake", "--cores", "2", "--", "results/demo/traces.parquet")
+    result = run(other, *TRACES)
     assert result.returncode != 0
     assert "engine 'large' died while starting" in result.stdout + result.stderr
     assert left_behind(other) == []
@@ -116,27 +141,14 @@ def test_nothing_is_left_after_failure(other: Path, images: Images) -> None:
 
 
 def test_nothing_is_left_after_ctrl_c(other: Path, images: Images) -> None:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--"]
-    workflow = subprocess.Popen(
-        [*command, "results/demo/traces.parquet"],
-        cwd=other,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        start_new_session=True,
-    )
-    wait_for(other / "logs/demo/traces/engine-large.log")
-    assert list(concerned(other))
-    os.killpg(workflow.pid, signal.SIGINT)
-    assert workflow.wait(timeout=60) != 0
+    log = other / "logs/demo/traces/engine-large.log"
+    with held(other, 0), started(other, *TRACES) as workflow:
+        until(lambda: log.exists() and log.stat().st_size, "engine")
+        assert list(concerned(other))
+        os.killpg(workflow.pid, signal.SIGINT)
+        assert workflow.wait(timeout=60) != 0
     assert left_behind(other) == []
     assert mounted(images) == []
-
-
-def wait_for(file: Path, timeout_s: float = 120) -> None:
-    """Return when something has been written to `file`."""
-    deadline = time.monotonic() + timeout_s
-    while not (file.exists() and file.stat().st_size):
-        assert time.monotonic() < deadline, f"nothing in {file}"
-        time.sleep(0.1)
 
 
 def test_a_container_sees_of_the_host_the_project_alone(other: Path, images: Images) -> None:
@@ -182,4 +194,4 @@ def test_an_image_that_cannot_do_is_one_line_before_any_job(
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
-    assert not (other / "results").exists()
+    assert not (other / "results/demo").exists()

@@ -12,6 +12,8 @@ from stages.engine import server
 from stages.engine.server import Engine
 from stages.engine.spec import specs
 from stages.problems.prompts import problem_set
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,6 @@ def drafted(
 @pytest.fixture(scope="session")
 def few_problems(params: Params) -> pl.DataFrame:
     """Three problems of the harder benchmark, prompts rendered."""
-    pair = params.pair("demo")
-    benchmark = pair.benchmarks["chains_long"].model_copy(update={"n_problems": 3})
-    return problem_set("chains_long", benchmark, params, pair)[0]
+    settings = settings_of(params, Target("prepare", "demo", "chains_long"))
+    three = settings.problem_set.model_copy(update={"n_problems": 3})
+    return problem_set("chains_long", settings.model_copy(update={"problem_set": three}))[0]

@@ -1,17 +1,21 @@
 """Methods against real servers: what is recorded, resumed and repeated."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
 import pytest
-from tokenizers import Tokenizer
 
 from stages.config.schema import Params
+from stages.config.selection import with_defaults
 from stages.engine.server import Engine
-from stages.generation import answering
+from stages.generation import answers, asking
+from stages.generation.answering import Answering, Task, tasks
+from stages.generation.store import Store
 from stages.runtime.errors import UserError
-from stages.tracking.files import Row, Shard
+from stages.tracking.files import Row
+from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.integration
 
@@ -19,31 +23,37 @@ CUES = ("So ", "So,", "Thus", "Therefore,", "Hence,", "Now", "Next,", "Then,")
 Collect = Callable[..., list[Row]]
 
 
+def answering(params: Params, name: str, handoff: str = "tokens") -> Answering:
+    """A method of the bundled pair with all that shapes its answers."""
+    method, relayed = with_defaults(params, "demo", name), name == "relaygen"
+    if relayed:
+        method = method.model_copy(update={"handoff": handoff})
+    budget = params.pair("demo").budget
+    return Answering(params.seed, budget, method, CUES if relayed else (), TOKENIZER)
+
+
 @pytest.fixture
 def collect(
     params: Params, engines: Mapping[str, Engine], few_problems: pl.DataFrame, tmp_path: Path
 ) -> Collect:
-    """Answer the problems with a method; returns the shard's rows."""
+    """Answer the problems with a method; returns the answers."""
 
     def run(
-        method: str, concurrency: int = 4, shard: str = "shard.jsonl", handoff: str = "tokens"
+        name: str, concurrency: int = 4, store: str = "store", handoff: str = "tokens"
     ) -> list[Row]:
         infer = params.infer.model_copy(update={"concurrency": concurrency})
-        relay = params.relay.model_copy(update={"handoff": handoff})
-        asking = answering.Answering(
-            params.model_copy(update={"infer": infer, "relay": relay}),
-            params.pair("demo"),
-            params.method(method),
-            CUES if method == "relaygen" else (),
-            engines,
-        )
-        return asking.collect(answering.tasks(few_problems, 1), Shard(tmp_path / shard), "test")
+        todo, sampling = tasks(few_problems, 1), params.pair("demo").sampling
+        with Store(tmp_path / store) as kept:
+            missing = asking.unanswered(todo, kept)
+            method = answering(params, name, handoff)
+            asking.collect(method, missing, kept, engines, sampling, infer, "test")
+            return answers.rows(todo, kept)
 
     return run
 
 
 def without_times(rows: list[Row]) -> list[Row]:
-    """Rows in the order of their problems, less what a clock measured and what was cached."""
+    """Rows in the order of their problems, without times and without what was cached."""
     kept = []
     for row in sorted(rows, key=lambda row: row["problem_id"]):
         segments = [{**segment, "wall_s": 0} for segment in row["segments"]]
@@ -71,12 +81,11 @@ def test_a_relayed_answer_is_written_by_both_and_adds_up(collect: Collect) -> No
 
 @pytest.mark.parametrize("handoff", ["tokens", "text"])
 def test_cues_stand_where_large_stopped(collect: Collect, handoff: str) -> None:
-    tokenizer = Tokenizer.from_file("demo_pair/large/tokenizer.json")
     for row in collect("relaygen", handoff=handoff):
         at = 0
         for segment in (s for s in row["segments"] if s["stage"] == "reasoning"):
             at += segment["n_tokens"]
-            text = tokenizer.decode(row["token_ids"][:at], skip_special_tokens=False)
+            text = TOKENIZER.decode(row["token_ids"][:at], skip_special_tokens=False)
             if segment["cue"]:
                 assert segment["model"] == "large"
                 assert text.endswith(segment["cue"].rstrip(" "))
@@ -95,39 +104,33 @@ def test_most_of_what_is_handed_over_is_in_the_prefix_cache(collect: Collect) ->
 
 
 def test_one_at_a_time_repeats_itself_token_for_token(collect: Collect) -> None:
-    first = collect("relaygen", concurrency=1, shard="a.jsonl")
-    assert without_times(first) == without_times(
-        collect("relaygen", concurrency=1, shard="b.jsonl")
-    )
+    first = collect("relaygen", concurrency=1, store="a")
+    assert without_times(first) == without_times(collect("relaygen", concurrency=1, store="b"))
 
 
 def test_an_answer_does_not_depend_on_those_before_it(collect: Collect, tmp_path: Path) -> None:
-    all_three = collect("relaygen", concurrency=1, shard="a.jsonl")
-    lines = (tmp_path / "a.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "b.jsonl").write_text("".join(lines[:1]))
-    resumed = collect("relaygen", concurrency=1, shard="b.jsonl")
+    all_three = collect("relaygen", concurrency=1, store="a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (checkpoint,) = (tmp_path / "b").glob("*.jsonl")
+    checkpoint.write_bytes(b"".join(checkpoint.read_bytes().splitlines(keepends=True)[:1]))
+    resumed = collect("relaygen", concurrency=1, store="b")
     assert without_times(resumed) == without_times(all_three)
 
 
 def test_a_rerun_asks_for_nothing_that_is_finished(collect: Collect, tmp_path: Path) -> None:
     collect("small")
-    before = (tmp_path / "shard.jsonl").read_bytes()
+    (checkpoint,) = (tmp_path / "store").glob("*.jsonl")
+    before = checkpoint.read_bytes()
     collect("small")
-    assert (tmp_path / "shard.jsonl").read_bytes() == before
+    assert checkpoint.read_bytes() == before
 
 
 def test_a_failed_request_leaves_no_answer(
     params: Params, engines: Mapping[str, Engine], tmp_path: Path
 ) -> None:
     infer = params.infer.model_copy(update={"retries": 0, "request_timeout_s": 0.01})
-    asking = answering.Answering(
-        params.model_copy(update={"infer": infer}),
-        params.pair("demo"),
-        params.method("large"),
-        (),
-        engines,
-    )
-    shard = Shard(tmp_path / "failed.jsonl")
-    with pytest.raises(UserError, match=r"1 of 1 answers could not be had.*run again"):
-        asking.collect([answering.Task(0, 0, [1, 2, 3])], shard, "test")
-    assert shard.rows == []
+    method, sampling = answering(params, "large"), params.pair("demo").sampling
+    with Store(tmp_path / "store") as store:
+        with pytest.raises(UserError, match=r"1 of 1 answers failed.*run again"):
+            asking.collect(method, [Task([1, 2, 3], 0)], store, engines, sampling, infer, "test")
+        assert not store.places

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,18 +11,26 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Timer
 
 import httpx
 import polars as pl
+import psutil
 import pytest
 
 from stages.config.schema import Model, Params
+from stages.config.selection import with_defaults
 from stages.engine import models, server
-from stages.engine.client import Client, margin
+from stages.engine.client import Client
+from stages.engine.replies import margin
 from stages.engine.server import Engine
 from stages.engine.spec import EngineSpec, specs
+from stages.generation import asking
+from stages.generation.answering import Answering, Task
+from stages.generation.store import Store
 from stages.methods.base import Request
 from stages.runtime.errors import UserError
+from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +73,7 @@ async def test_the_same_seed_gives_the_same_tokens(
 async def test_text_handed_over_goes_on_like_the_same_token_ids(
     engines: Mapping[str, Engine], params: Params, few_problems: pl.DataFrame, end: str
 ) -> None:
-    tokenizer = models.tokenizer(params.pair("demo"))
+    tokenizer = models.tokenizer(params.pair("demo").engines["large"])
     prompt = tokenizer.decode(few_problems["prompt_ids"][0].to_list(), skip_special_tokens=False)
     ids = tokenizer.encode(f"{prompt}<think>\nNow{end}", add_special_tokens=False).ids
     request = Request("small", ids, max_tokens=50)
@@ -80,18 +89,60 @@ async def test_margins_are_those_of_the_servers_own_log_probabilities(
     ids = few_problems["prompt_ids"][0].to_list()
     async with Client(engines["small"], params.pair("demo").sampling, params.infer) as client:
         found = await client.margins(ids)
-        body = {"model": "model", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 2}
-        reply = await client.http.post("/v1/completions", json=body)
-        asked = (await reply.json())["choices"][0]["prompt_logprobs"]
-    wanted = [margin(position) for position in asked]
+        text = TOKENIZER.decode(ids, skip_special_tokens=False)
+        chat = [{"role": "user", "content": text}]
+        body = {"model": "model", "messages": chat, "max_tokens": 1, "prompt_logprobs": 2}
+        reply = await client.http.post("/v1/chat/completions", json=body)
+        asked = (await reply.json())["prompt_logprobs"]
+    wanted = [None, *map(margin, asked[1:])]
     assert found[0] is None
     assert all(value is not None and 0 <= value <= 1 for value in found[1:])
     assert found == wanted
 
 
-def test_a_server_wants_its_key(engines: Mapping[str, Engine]) -> None:
-    reply = httpx.get(f"{engines['large'].url}/v1/models", headers={"Authorization": "Bearer x"})
-    assert reply.status_code == httpx.codes.UNAUTHORIZED
+def routes(log: Path) -> list[tuple[str, str]]:
+    """(method, path) of all that a server could serve, as its log lists them."""
+    listed = re.findall(r"Route: (/\S*), Methods: ([A-Z, ]+)", log.read_text())
+    found = [(method, path) for path, methods in listed for method in methods.split(", ")]
+    assert {("POST", "/invocations"), ("POST", "/tokenize"), ("GET", "/health")} <= set(found)
+    unlisted = ("/metrics", "/metrics/", "/", "/nothing", "/health/", "//health")
+    return sorted({*found, *(("GET", path) for path in unlisted), ("OPTIONS", "/v1/models")})
+
+
+OPEN = ("GET", "/health")
+SERVED = {
+    OPEN,
+    ("GET", "/metrics"),
+    ("GET", "/v1/models"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/inference/v1/generate"),
+}
+
+
+def test_nothing_but_the_health_check_answers_without_the_key(
+    engines: Mapping[str, Engine],
+) -> None:
+    large, small = engines["large"], engines["small"]
+    keys = (None, "", "Bearer", f"Bearer {small.key}", large.key, f"Bearer {large.key}x")
+    with httpx.Client(base_url=large.url) as client:
+        for method, path in routes(large.log_file):
+            for key in keys:
+                headers = {"Authorization": key} if key is not None else {}
+                reply = client.request(method, path, headers=headers)
+                wanted = httpx.codes.OK if (method, path) == OPEN else httpx.codes.UNAUTHORIZED
+                assert reply.status_code == wanted, (method, path, key)
+
+
+def test_nothing_but_what_is_needed_is_served_with_the_key(engines: Mapping[str, Engine]) -> None:
+    large = engines["large"]
+    headers = {"Authorization": f"Bearer {large.key}"}
+    with httpx.Client(base_url=large.url, headers=headers) as client:
+        answered = {
+            route
+            for route in routes(large.log_file)
+            if client.request(*route, json={}).status_code != httpx.codes.NOT_FOUND
+        }
+    assert answered == SERVED
 
 
 def test_a_missing_model_folder_is_one_line(params: Params, tmp_path: Path) -> None:
@@ -105,7 +156,7 @@ def test_a_missing_model_folder_is_one_line(params: Params, tmp_path: Path) -> N
 
 def test_a_taken_port_is_one_line(params: Params, tmp_path: Path) -> None:
     with socket.socket() as taken:
-        taken.bind((server.HOST, 0))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         settings = params.engines.model_copy(update={"base_port": port})
@@ -128,6 +179,50 @@ def test_an_engine_that_dies_while_starting_is_one_line(params: Params, tmp_path
         pass
     assert "\n" not in str(caught.value)
     assert str(tmp_path / "engine-small.log") in str(caught.value)
+
+
+def core_of(engine: Engine) -> int:
+    """The process that computes, behind the server."""
+    below = psutil.Process(engine.process.pid).children(recursive=True)
+    (core,) = [process.pid for process in below if "EngineCore" in process.name()]
+    return core
+
+
+@pytest.mark.parametrize("victim", ["server", "core"])
+def test_an_engine_that_is_told_to_end_ends_the_stage_and_leaves_whole_answers_alone(
+    victim: str, params: Params, few_problems: pl.DataFrame, tmp_path: Path
+) -> None:
+    method = with_defaults(params, "demo", "small")
+    asking_ = Answering(1, params.pair("demo").budget, method, (), TOKENIZER)
+    prompts = few_problems["prompt_ids"].to_list()
+    todo = [Task(prompts[i % 3], i, problem=i % 3) for i in range(1000)]
+    wanted = specs(params.pair("demo"), params.engines, ("small",), concurrency=4)
+    with (
+        server.running(wanted, params.engines, tmp_path) as engines,
+        Store(tmp_path / "store") as store,
+    ):
+        pid = engines["small"].process.pid if victim == "server" else core_of(engines["small"])
+        Timer(4.0, os.kill, (pid, signal.SIGTERM)).start()
+        begun = time.monotonic()
+        with pytest.raises(UserError, match=r"'small' serves no more .*; see .*run again to go on"):
+            asking.collect(
+                asking_, todo, store, engines, params.pair("demo").sampling, params.infer, "test"
+            )
+        assert time.monotonic() - begun < 30
+    kept = [store.row(key) for key in store.places]
+    assert 0 < len(kept) < len(todo)
+    assert all(row["finish_reason"] == "stop" and "\\boxed{" in row["answer_text"] for row in kept)
+
+
+def test_an_engines_temporary_files_are_its_own_and_gone_with_it(
+    params: Params, tmp_path: Path
+) -> None:
+    wanted = [spec(params, Path("demo_pair/small"))]
+    with server.running(wanted, params.engines, tmp_path) as engines:
+        folder = Path(psutil.Process(engines["small"].process.pid).environ()["TMPDIR"])
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert any(file.is_socket() for file in folder.iterdir())
+    assert not folder.exists()
 
 
 SCRIPT = """

@@ -18,6 +18,7 @@ from stages.engine.server import Engine
 from stages.engine.spec import specs
 from stages.runtime.errors import UserError
 from tests import scripted
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -66,7 +67,7 @@ def stand_ins(
 def started_scripted() -> Iterator[None]:
     """Servers that are started meanwhile are scripted ones."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in scripted.environment().items():
+        for name, value in scripted.environment(ROOT).items():
             patch.setenv(name, value)
         yield
 

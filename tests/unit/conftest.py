@@ -4,6 +4,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,24 @@ from stages.config.params import load
 from stages.config.schema import Params
 from stages.engine.spec import EngineSpec, specs
 from stages.problems import wordings
-from stages.tracking import code, commands, digests, host, recipes
+from stages.tracking import code, commands, digests, host, memory, recipes
 
-# What is read once per process.
-READ_ONCE: tuple[Callable[[], None], ...] = (
-    code.memory.cache_clear,
+# What is read once per process: texts of the project, and what is remembered of its files, which
+# notices an edit by itself.
+TEXTS: tuple[Callable[[], None], ...] = (
     code.source.cache_clear,
-    digests.memory.cache_clear,
     commands.commands.cache_clear,
     wordings.reference.cache_clear,
     cue_sets.reference.cache_clear,
+    recipes.code_of.cache_clear,
     recipes.locked_vllm.cache_clear,
+)
+REMEMBERED: tuple[Callable[[], None], ...] = (
+    code.memory.cache_clear,
+    digests.memory.cache_clear,
     host.output.cache_clear,
 )
+OWN_MEMORY = memory.FOLDER
 COPIED = ("containers", "data", "demo_pair", "stages", "workflow")
 
 
@@ -37,9 +44,16 @@ def engine_specs(*roles: str, pair: str = "demo") -> list[EngineSpec]:
     return specs(params.pair(pair), params.engines, roles, concurrency=3)
 
 
+@cache
+def parsed(text: str) -> dict[str, Any]:
+    """A YAML text, read once: it takes longer than most tests."""
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
 def changed(key: str, value: Any) -> dict[str, Any]:
     """The project's params.yaml with one dotted key set (None as value: removed)."""
-    content: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())
+    content = deepcopy(parsed(Path("params.yaml").read_text()))
     *path, last = key.split(".")
     block = content
     for part in path:
@@ -56,16 +70,32 @@ def params_with(key: str, value: Any) -> Params:
     return Params.model_validate(changed(key, value))
 
 
-def forget() -> None:
-    """Have all that is read once read again."""
-    for clear in READ_ONCE:
+def read_texts_anew() -> None:
+    """Have the project's texts read again: one of them was edited."""
+    for clear in TEXTS:
         clear()
+
+
+def forget() -> None:
+    """Have all that is read once read again: it lies in another folder."""
+    read_texts_anew()
+    for clear in REMEMBERED:
+        clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered of the checkout's files is remembered outside of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "FOLDER", tmp_path_factory.mktemp("memory"))
+        yield
 
 
 @pytest.fixture
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder as the current one; what is remembered of files is remembered there."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "FOLDER", OWN_MEMORY)
     forget()
     yield tmp_path
     forget()
@@ -85,6 +115,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(code, "ROOT", folder)
+        patch.setattr(memory, "FOLDER", OWN_MEMORY)
         forget()
         yield folder
     forget()
@@ -100,10 +131,10 @@ def edited(name: str, *replaced: tuple[str, str], end: str = "") -> Iterator[Non
         assert old in text, f"{name} does not hold {old!r}"
         text = text.replace(old, new)
     file.write_text(text + end)
-    forget()
+    read_texts_anew()
     try:
         yield
     finally:
         file.write_text(before)
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        forget()
+        read_texts_anew()

@@ -12,9 +12,10 @@ import pytest
 from stages.config.params import load
 from stages.config.selection import with_defaults
 from stages.engine import models
-from stages.engine.client import RequestFailedError
+from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.generation import answers, asking
 from stages.generation.answering import Answering, Task, tasks
+from stages.generation.failures import GIVE_UP_AFTER
 from stages.generation.store import Store
 from stages.methods.base import Completion, Request
 from stages.runtime.errors import UserError
@@ -35,6 +36,9 @@ class Engine:
         self.salts: list[str] = []
         self.in_flight = self.most = 0
         self.failing: set[int] = set()
+        self.error: type[RequestFailedError] = RequestFailedError
+        self.ids = [5, 2]
+        self.text = TOKENIZER.decode(self.ids, skip_special_tokens=False)
 
     async def complete(self, request: Request, seed: int, salt: str) -> Completion:
         first = request.prompt_ids[0]
@@ -47,8 +51,8 @@ class Engine:
             await asyncio.sleep(0)
         self.in_flight -= 1
         if first in self.failing:
-            raise RequestFailedError("down")
-        return Completion([5, 2], "x", "stop")
+            raise self.error("down")
+        return Completion(self.ids, self.text, "stop")
 
 
 @pytest.fixture
@@ -102,11 +106,36 @@ def test_an_answer_that_fails_stops_none_of_the_others_and_is_named(
     with pytest.raises(UserError) as caught:
         collect(prompts(10), tmp_path)
     assert str(caught.value) == (
-        "test: 2 of 10 answers failed, first: problem 3, repeat 0: down; "
-        "run again to ask for these alone"
+        "test: 2 of 10 answers failed: problem 3, repeat 0; problem 7, repeat 0 "
+        "(the first: down); run again to ask for these alone"
     )
     missing = asking.unanswered(prompts(10), Store(tmp_path))
     assert [task.problem for task in missing] == [3, 7]
+
+
+def test_a_refused_answer_stops_none_of_the_others(engine: Engine, tmp_path: Path) -> None:
+    engine.failing, engine.error = set(range(1, 40)), RequestRefusedError
+    with pytest.raises(UserError, match=r"test: 39 of 50 answers failed: problem 1, repeat 0; .*"
+                       r"problem 10, repeat 0; \.\.\. \(the first: down\)"):  # fmt: skip
+        collect(prompts(50), tmp_path, concurrency=1)
+    assert len(asking.unanswered(prompts(50), Store(tmp_path))) == 39
+
+
+def test_an_engine_that_refuses_every_request_is_not_asked_for_all(
+    engine: Engine, tmp_path: Path
+) -> None:
+    engine.failing, engine.error = set(range(90)), RequestRefusedError
+    with pytest.raises(UserError, match="test: every request is refused, the first: down"):
+        collect(prompts(90), tmp_path)
+    assert len(engine.begun) <= GIVE_UP_AFTER + 4
+
+
+def test_an_answer_whose_ids_are_not_its_text_is_not_kept(engine: Engine, tmp_path: Path) -> None:
+    engine.text = "another"
+    message = r"problem 0, repeat 0 \(the first: engine 'large': its ids say .* text is 'another'\)"
+    with pytest.raises(UserError, match=message):
+        collect(prompts(1), tmp_path)
+    assert len(asking.unanswered(prompts(1), Store(tmp_path))) == 1
 
 
 def test_only_what_the_store_lacks_is_asked_for(engine: Engine, tmp_path: Path) -> None:

@@ -1,12 +1,18 @@
 """The harness and table of the performance tests; what they measure is not tested."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
+import polars as pl
 import pytest
 
-from stages.perf import handoff, throughput
+from stages.config.params import load
+from stages.config.schema import Params
+from stages.generation import asking
+from stages.methods.base import Completion
+from stages.perf import handoff, margins, throughput
 from stages.perf.harness import Measurement, in_turns, machine, peak_memory, ratios, write
 from stages.perf.table import put_between_marks, table
 from stages.runtime.errors import UserError
@@ -103,6 +109,75 @@ def test_an_answer_that_waits_is_told_from_a_long_one() -> None:
     assert load.unfairness == pytest.approx(1)
     waited = [*rows[:2], {"wall_s": 9.0, "token_ids": [0] * 30}]
     assert throughput.Load(6.0, waited, {}).unfairness == pytest.approx(3)
+
+
+class Scripted:
+    """A client whose engine writes a token at once, and reports a second of each kind of work."""
+
+    read = 0  # traces, by all clients
+
+    def __init__(self, *_: Any) -> None:
+        self.asked = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def complete(self, *_: Any) -> Completion:
+        self.asked += 1
+        return Completion([5], "#", "stop")
+
+    async def complete_text(self, *_: Any) -> Completion:
+        return await self.complete()
+
+    async def metrics(self, *names: str) -> dict[str, float]:
+        return dict.fromkeys(names, self.asked / 1000)
+
+    async def margins(self, token_ids: list[int]) -> list[float | None]:
+        Scripted.read += 1
+        return [None, *[0.5] * (len(token_ids) - 1)]
+
+
+ENGINES: Any = {"large": object(), "small": object()}
+
+
+@pytest.fixture
+def params(monkeypatch: pytest.MonkeyPatch) -> Params:
+    """The project's own, and clients without engines."""
+    for module in (asking, margins):
+        monkeypatch.setattr(module, "Client", Scripted)
+    monkeypatch.setattr(asking, "watched", nullcontext)
+    monkeypatch.setattr(throughput, "cpu_s", lambda _: dict.fromkeys(ENGINES, 0.0))
+    return load(Path("params.yaml"))
+
+
+def test_a_load_is_asked_with_seeds_of_its_own(params: Params, tmp_path: Path) -> None:
+    loads = throughput.Asking(params, ENGINES, tmp_path)
+    for in_flight, answers in ((1, 4), (4, 8)):
+        assert len(loads.load(in_flight).rows) == answers
+    assert len(list(tmp_path.glob("*/*.jsonl"))) == 2
+
+
+@pytest.mark.parametrize("way", ["text", "tokens"])
+async def test_what_the_engines_report_is_no_part_of_a_hand_off(
+    params: Params, way: Literal["text", "tokens"]
+) -> None:
+    cost = await handoff.Relaying(ENGINES, params, params.pair("demo")).turn(way, 500)
+    assert cost.prefill == pytest.approx(1.0)
+    assert cost.outside < 0, "the scripted engines say that they worked longer than they took"
+
+
+async def test_margins_are_measured_through_an_empty_store_each_time(
+    params: Params, tmp_path: Path
+) -> None:
+    pair = params.pair("demo")
+    margins.make(tmp_path / "traces.parquet", pair, 2)
+    before = Scripted.read
+    for _ in range(2):
+        await margins.read_margins(tmp_path, ENGINES["small"], params, pair)
+        assert len(pl.read_parquet(tmp_path / "margins.parquet")) == 2 * margins.N_TOKENS
+    assert Scripted.read == before + 4
 
 
 def test_the_readme_keeps_all_but_the_table(tmp_path: Path) -> None:

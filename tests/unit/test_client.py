@@ -1,5 +1,7 @@
-"""What is sent to an engine, and what it reports about its draft head."""
+"""What is sent to an engine, what is asked again, and what it reports about its draft head."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +13,14 @@ from aiohttp.test_utils import TestServer
 from tokenizers import Tokenizer
 
 from stages.config.params import load
-from stages.engine.client import ACCEPTED, DRAFTS, Client
+from stages.engine.client import (
+    ACCEPTED,
+    DRAFTS,
+    Client,
+    RequestFailedError,
+    RequestRefusedError,
+    pause_in,
+)
 from stages.engine.server import Engine
 from stages.methods.base import Completion, Request
 from stages.runtime.errors import UserError
@@ -22,17 +31,32 @@ TOKENIZER = Tokenizer.from_file("demo_pair/large/tokenizer.json")
 BOTH = f'# TYPE x counter\n{DRAFTS}{{engine="0"}} 10.0\n{ACCEPTED}{{engine="0"}} 25.0\n'
 
 
+class Process:
+    """A server's process; `returncode`: None as long as it runs."""
+
+    def __init__(self, returncode: int | None = None) -> None:
+        self.returncode = returncode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+
 @asynccontextmanager
 async def client(
-    answer: Callable[[web.Request], Awaitable[web.Response]], drafts: bool = True
+    answer: Callable[[web.Request], Awaitable[web.Response]],
+    drafts: bool = True,
+    process: Process | None = None,
+    **infer: Any,
 ) -> AsyncIterator[Client]:
     """A client of a server that answers like this."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server:
         url = str(server.make_url("/")).rstrip("/")
-        engine = Engine("eagle3", url, "key", cast("Any", None), Path("log"), drafts)
-        async with Client(engine, PARAMS.pair("demo").sampling, PARAMS.infer) as made:
+        running = cast("Any", process or Process())
+        engine = Engine("eagle3", url, "key", running, Path(os.devnull), drafts)
+        how = PARAMS.infer.model_copy(update=infer)
+        async with Client(engine, PARAMS.pair("demo").sampling, how) as made:
             yield made
 
 
@@ -105,3 +129,132 @@ async def test_an_engine_without_metrics_is_named(text: str, status: int, messag
     async with client(says(text, status)) as made:
         with pytest.raises(UserError, match=message):
             await made.speculation()
+
+
+GOOD: dict[str, Any] = {
+    "choices": [{"finish_reason": "stop", "stop_reason": None, "text": " so", "token_ids": [7]}],
+    "usage": {},
+}
+REQUEST = Request("large", [1, 2], 10)
+
+
+class Scripted:
+    """Answers with these replies in turn, the last one for ever; counts the requests."""
+
+    def __init__(self, *replies: web.Response | dict[str, Any]) -> None:
+        self.replies, self.asked = replies, 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        reply = self.replies[min(self.asked, len(self.replies) - 1)]
+        self.asked += 1
+        if isinstance(reply, dict):
+            return web.json_response(reply)
+        return web.Response(text=reply.text, status=reply.status, headers=reply.headers.copy())
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the client waited before it asked again, without waiting."""
+    waited: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waited.extend([seconds] if seconds else [])
+        await real_sleep(0)
+
+    monkeypatch.setattr("stages.engine.client.asyncio.sleep", sleep)
+    return waited
+
+
+def broken_off(reason: str | None) -> dict[str, Any]:
+    return {**GOOD, "choices": [GOOD["choices"][0] | {"finish_reason": reason}]}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        broken_off("abort"),
+        broken_off(None),
+        {"choices": []},
+        web.Response(text="<html>"),
+        web.Response(text="out of memory", status=500),
+        web.Response(text="", status=302, headers={"Location": "/elsewhere"}),
+        web.Response(text="busy", status=429),
+        web.Response(text="too slow", status=408),
+    ],
+)
+async def test_a_bad_reply_is_asked_again_and_then_a_failed_request(
+    bad: Any, pauses: list[float]
+) -> None:
+    better, worse = Scripted(bad, GOOD), Scripted(bad)
+    async with client(better.answer, retries=2) as made:
+        assert (await made.complete(REQUEST, 1, "salt")).text == " so"
+    async with client(worse.answer, retries=2) as made:
+        with pytest.raises(RequestFailedError, match="engine 'eagle3': ") as caught:
+            await made.complete(REQUEST, 1, "salt")
+    assert (better.asked, worse.asked) == (2, 3)
+    assert pauses == [1, 1, 2]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 422])
+async def test_a_refused_request_is_not_asked_again(status: int) -> None:
+    server = Scripted(web.Response(text='{"error": "out of vocabulary"}', status=status))
+    async with client(server.answer, retries=2) as made:
+        with pytest.raises(
+            RequestRefusedError, match=f"'eagle3' refused a request: {status} .*out of vocabulary"
+        ):
+            await made.complete(REQUEST, 1, "salt")
+    assert server.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "pause"),
+    [("7", 7.0), ("0", 0.0), ("", 0.0), ("86400", 60.0), ("-1", 0.0),
+     ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)],
+)  # fmt: skip
+def test_a_server_may_ask_for_a_pause(retry_after: str, pause: float) -> None:
+    assert pause_in(retry_after) == pause
+
+
+async def test_the_pause_that_a_server_asks_for_is_kept(pauses: list[float]) -> None:
+    busy = web.Response(text="busy", status=429, headers={"Retry-After": "7"})
+    async with client(Scripted(busy, busy, GOOD).answer, retries=2) as made:
+        await made.complete(REQUEST, 1, "salt")
+    assert pauses == [7, 7]
+
+
+async def test_a_time_out_names_its_key() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async with client(answer, retries=0, request_timeout_s=0.05) as made:
+        with pytest.raises(
+            RequestFailedError, match=r"no reply in 0\.05 s \(infer\.request_timeout_s\)"
+        ):
+            await made.complete(REQUEST, 1, "salt")
+
+
+async def test_the_environments_proxies_do_not_concern_a_server_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    async with client(Scripted(GOOD).answer, retries=0) as made:
+        assert (await made.complete(REQUEST, 1, "salt")).text == " so"
+
+
+async def test_a_dead_server_is_not_asked_again() -> None:
+    server = Scripted(web.Response(status=500))
+    message = r"'eagle3' serves no more \(exit code -9\); see /dev/null\. Finished"
+    async with client(server.answer, process=Process(returncode=-9), retries=5) as made:
+        with pytest.raises(UserError, match=message):
+            await made.complete(REQUEST, 1, "salt")
+    assert server.asked == 1
+
+
+async def test_margins_without_a_position_are_a_failed_request() -> None:
+    async with client(Scripted({"prompt_logprobs": [None]}).answer, retries=0) as made:
+        with pytest.raises(RequestFailedError, match="of 1 tokens, the prompt has 2"):
+            await made.margins([1, 2])

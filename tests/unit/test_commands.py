@@ -1,5 +1,6 @@
 """What of a rule decides its result: an edit to that alone is one to what the rule makes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,28 @@ def test_rules_lie_in_several_files(rules: Path) -> None:
 
 def test_what_is_no_rule_has_no_command(rules: Path) -> None:
     assert command_of("three") == ""
+
+
+@pytest.mark.parametrize("rule", sorted(commands.commands()))
+def test_everything_that_enters_a_rules_command_is_quoted(rule: str) -> None:
+    (line,) = re.findall(r'shell:\n"(.*)"', command_of(rule)) or [""]
+    filled_in = re.findall(r"\{(.*?)\}", line)
+    assert [one for one in filled_in if not one.endswith(":q")] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "seen"),
+    [
+        ("    return []", "    return [pair]", True),
+        ("    return []", '    """Return none."""\n    return []  # none', False),
+        ("def gaps", "def others(pair):\n    return 1\n\n\ndef gaps", False),
+    ],
+)
+def test_an_edit_to_a_function_is_seen_by_the_rules_that_call_it(
+    rules: Path, old: str, new: str, seen: bool
+) -> None:
+    before = command_of("one"), command_of("two")
+    rules.write_text(rules.read_text().replace(old, new))
+    forget()
+    assert (command_of("one") != before[0]) == seen
+    assert command_of("two") == before[1]

@@ -168,7 +168,7 @@ def test_the_table_holds_the_results_that_are_there(
     monkeypatch.setattr(console, "BENCH", tmp_path)
     measured = {"what": "time", "unit": "s", "values": [1.5], "median": 1.5, "goal": ""}
     machine = {"hardware": {"cpu": "A CPU", "cores": 2}, "memory_gb": 16, "started": "2026-01-02"}
-    result = {"title": "Mining", "figures": [measured], "machine": machine}
+    result = {"title": "Mining", "measurements": [measured], "machine": machine}
     (tmp_path / "mining.json").write_text(json.dumps(result))
     out = tmp_path / "table.md"
     assert "| Mining | time | 1.5 s |" in call("bench", "table", "--out", str(out)).output

@@ -80,6 +80,19 @@ def test_without_apptainer_it_says_so(params: Params, monkeypatch: pytest.Monkey
         containers.check(params, {}, runs_here=True)
 
 
+@pytest.mark.parametrize(("name", "sign"), [("a:b", ":"), ("a,b", ",")])
+def test_a_path_that_apptainer_cannot_bind_is_refused(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sign: str
+) -> None:
+    (tmp_path / name).mkdir()
+    message = rf"{name}: Apptainer cannot bind a path with {sign} in it: rename the folder, or run"
+    with pytest.raises(UserError, match=message):
+        containers.check(params, {"HF_HOME": str(tmp_path / name)}, runs_here=True)
+    monkeypatch.chdir(tmp_path / name)
+    with pytest.raises(UserError, match=message):
+        containers.check(params, {}, runs_here=True)
+
+
 def test_a_cache_that_cannot_be_written_to_is_named(params: Params, tmp_path: Path) -> None:
     missing = tmp_path / "cache"
     with pytest.raises(UserError, match=f"HF_HOME: {missing} cannot be written to"):

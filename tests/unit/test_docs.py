@@ -23,7 +23,8 @@ from stages.config.settings import Settings
 from stages.generation import answers, latency, margins, traces
 from stages.methods.base import Answer, Completion, Machine, Segment, Setting
 from stages.problems import prompts
-from stages.tracking import recipes
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import STAGES, Target
 
 pytestmark = pytest.mark.unit
 
@@ -109,7 +110,7 @@ def test_every_folder_of_the_code_is_explained() -> None:
 
 def test_every_stage_has_its_row() -> None:
     rows = re.findall(r"^\| (\w+) \|", ARCHITECTURE, re.MULTILINE)
-    assert set(recipes.STAGES) <= set(rows)
+    assert set(STAGES) <= set(rows)
 
 
 # Architecture: the example of a new method.
@@ -259,7 +260,7 @@ def timed_answers() -> pl.DataFrame:
 
 def speed_settings() -> Settings:
     """Return what the speed table depends on."""
-    return recipes.settings_of(params(), recipes.Target("speed", "demo"))
+    return settings_of(params(), Target("speed", "demo"))
 
 
 def accuracy_row() -> dict[str, Any]:

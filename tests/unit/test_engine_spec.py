@@ -29,11 +29,12 @@ AS_IN_THE_PAPER = [
 ]  # fmt: skip
 LAST = [
     "--enable-prompt-tokens-details", "--enable-scale-out",
+    "--middleware", "stages.engine.gate.Gate",
     "--chat-template", "{{ messages[0].content }}", "--disable-uvicorn-access-log",
 ]  # fmt: skip
 SHARED = {
     "VLLM_MAX_STOP_STRINGS": "128", "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
-    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_NO_USAGE_STATS": "1", "PYTHONUTF8": "1",
 }  # fmt: skip
 
 

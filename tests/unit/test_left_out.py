@@ -8,8 +8,9 @@ import pytest
 
 from stages import score, summary
 from stages.config.params import load
-from stages.problems import availability
+from stages.problems.availability import LEFT_OUT
 from stages.runtime.errors import UserError
+from stages.tracking.frames import write_parquet
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))
@@ -54,7 +55,8 @@ def run(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 def test_a_benchmark_that_is_noted_is_in_no_table_but_that_of_gaps(
     answered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    availability.note(answered / "problems", {"chains_choice": REASON})
+    note = {LEFT_OUT: REASON}
+    write_parquet(answered / "problems/chains_choice.parquet", pl.DataFrame(), note)
     run(monkeypatch, answered)
     table = pl.read_csv(answered / "accuracy.csv")
     assert table["benchmark"].unique(maintain_order=True).to_list() == [
@@ -69,6 +71,5 @@ def test_a_benchmark_that_is_noted_is_in_no_table_but_that_of_gaps(
 def test_a_benchmark_that_is_missing_without_a_note_is_an_error(
     answered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    availability.note(answered / "problems", {})
     with pytest.raises(UserError, match=r"chains_choice\.parquet: no such file"):
         run(monkeypatch, answered)

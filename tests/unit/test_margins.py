@@ -1,7 +1,6 @@
-"""Margins from known log probabilities, and their way into the table."""
+"""The way of margins into the table."""
 
 import asyncio
-from math import log
 from pathlib import Path
 
 import polars as pl
@@ -9,9 +8,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.config.params import load
-from stages.engine.client import RequestFailedError, margin
+from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.engine.models import tokenizer
-from stages.generation.margins import ROW_GROUP, SCHEMA, Margins, profile, tables, write
+from stages.generation import margins
+from stages.generation.margins import (
+    ROW_GROUP,
+    SCHEMA,
+    Kept,
+    Margins,
+    key,
+    profile,
+    read_ids,
+    tables,
+    write,
+)
+from stages.generation.store import Store
 from stages.perf.harness import alone, peak_memory
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
@@ -19,23 +30,6 @@ from stages.tracking.notes import read_provenance
 
 pytestmark = pytest.mark.unit
 TOKENIZER = tokenizer(load(Path("params.yaml")).pair("demo").engines["large"])
-
-
-def entry(probability: float, rank: int) -> dict[str, object]:
-    return {"logprob": log(probability), "rank": rank, "decoded_token": "x"}
-
-
-def test_the_margin_is_the_distance_of_the_two_likeliest() -> None:
-    assert margin({"5": entry(0.7, 1), "6": entry(0.2, 2)}) == pytest.approx(0.5)
-
-
-def test_the_token_that_was_written_does_not_matter() -> None:
-    position = {"9": entry(0.01, 7), "5": entry(0.6, 1), "6": entry(0.3, 2)}
-    assert margin(position) == pytest.approx(0.3)
-
-
-def test_nothing_predicts_the_first_token() -> None:
-    assert margin(None) is None
 
 
 class Scripted:
@@ -109,16 +103,54 @@ def test_a_row_group_holds_whole_traces(tmp_path: Path) -> None:
     ]
 
 
-def test_a_trace_without_an_answer_is_named_and_no_table_is_left(tmp_path: Path) -> None:
-    class Failing(Scripted):
-        async def margins(self, token_ids: list[int]) -> Margins:
-            raise RequestFailedError("down")
+class Failing(Scripted):
+    """Fails on some traces, by their number."""
 
+    def __init__(self, *failing: int, error: type[RequestFailedError] = RequestFailedError) -> None:
+        super().__init__()
+        self.failing, self.error = failing, error
+        self.read: list[int] = []
+
+    async def margins(self, token_ids: list[int]) -> Margins:
+        found = await super().margins(token_ids)
+        self.read.append(token_ids[0])
+        if token_ids[0] in self.failing:
+            raise self.error("engine 'small': position 2: no two likeliest in None")
+        return found
+
+
+def test_a_trace_that_fails_is_named_and_no_table_is_left(tmp_path: Path) -> None:
     source = tmp_path / "traces.parquet"
-    pl.DataFrame(traces(3)).write_parquet(source)
-    with pytest.raises(UserError, match="problem 0, repeat 0: down; run again"):
-        asyncio.run(write(tmp_path / "m.parquet", tables(source, Failing(), 8, TOKENIZER), dict))
+    pl.DataFrame(traces(30)).write_parquet(source)
+    reader = Failing(0, 3)
+    with pytest.raises(UserError) as caught:
+        asyncio.run(write(tmp_path / "m.parquet", tables(source, reader, 8, TOKENIZER), dict))
+    assert str(caught.value) == (
+        "margins: 2 of 30 traces failed: problem 0, repeat 0; problem 3, repeat 0 (the first: "
+        "engine 'small': position 2: no two likeliest in None); run again to ask for these alone"
+    )
     assert list(tmp_path.iterdir()) == [source]
+    assert sorted(reader.read) == list(range(30)), "the others were read all the same"
+
+
+def test_margins_that_were_read_are_kept_though_others_failed(tmp_path: Path) -> None:
+    source = tmp_path / "traces.parquet"
+    pl.DataFrame(traces(5)).write_parquet(source)
+    with Store(tmp_path / "store") as store:
+        parts = tables(source, Kept(store, Failing(1)), 8, TOKENIZER)
+        with pytest.raises(UserError, match="1 of 5 traces failed"):
+            asyncio.run(write(tmp_path / "m.parquet", parts, dict))
+        lacking = [trace["problem_id"] for trace in traces(5) if key(read_ids(trace)) not in store]
+    assert lacking == [1]
+
+
+def test_an_engine_that_refuses_every_trace_is_not_asked_for_all(tmp_path: Path) -> None:
+    source = tmp_path / "traces.parquet"
+    pl.DataFrame(traces(90)).write_parquet(source)
+    reader = Failing(*range(100), error=RequestRefusedError)
+    with pytest.raises(UserError, match="margins: every request is refused, the first: engine"):
+        asyncio.run(write(tmp_path / "m.parquet", tables(source, reader, 8, TOKENIZER), dict))
+    assert len(reader.read) < 40
 
 
 def peak(folder: Path, n: int) -> float:
@@ -128,5 +160,66 @@ def peak(folder: Path, n: int) -> float:
 
 
 def test_memory_does_not_grow_with_the_number_of_traces(tmp_path: Path) -> None:
-    few, many = (alone(peak, tmp_path, n) for n in (200, 2000))
+    few, many = (alone(peak, tmp_path, n) for n in (100, 1000))
     assert many < few + 0.05
+
+
+def measured(folder: Path, reader: Scripted | None) -> pl.DataFrame:
+    """margins.parquet of five traces, with the margins that the store in `folder` has."""
+    source, out = folder / "traces.parquet", folder / "margins.parquet"
+    pl.DataFrame(traces(5)).write_parquet(source)
+    with Store(folder / "store") as store:
+        parts = tables(source, Kept(store, reader), 2, TOKENIZER)
+        asyncio.run(write(out, parts, dict))
+    return pl.read_parquet(out)
+
+
+def test_margins_that_the_store_has_are_read_from_there(tmp_path: Path) -> None:
+    reader = Scripted()
+    first = measured(tmp_path, reader)
+    assert reader.most == 2
+    assert measured(tmp_path, None).equals(first)
+
+
+def test_margins_are_missing_until_each_trace_has_been_read(tmp_path: Path) -> None:
+    source = tmp_path / "more.parquet"
+    pl.DataFrame(traces(6)).write_parquet(source)
+    measured(tmp_path, Scripted())
+    store = Store(tmp_path / "store")
+    assert not margins.missing(tmp_path / "traces.parquet", store)
+    assert margins.missing(source, store)
+
+
+def test_margins_are_kept_trace_by_trace(tmp_path: Path) -> None:
+    class Ending(Scripted):
+        async def margins(self, token_ids: list[int]) -> Margins:
+            if token_ids[0] == 3:
+                raise RequestFailedError("down")
+            return await super().margins(token_ids)
+
+    message = r"1 of 5 traces failed: problem 3, repeat 0 \(the first: down\); run again"
+    with pytest.raises(UserError, match=message):
+        measured(tmp_path, Ending())
+    store = Store(tmp_path / "store")
+    kept = [margins.key([i, 7, 5, 5]) in store for i in range(4)]
+    assert kept == [True, True, True, False]
+
+
+def test_margins_know_the_session_that_they_were_read_in(tmp_path: Path) -> None:
+    with Store(tmp_path / "store") as store:
+        store.begin_session({"git_commit": "abc"})
+    measured(tmp_path, Scripted())
+    found = margins.sessions(tmp_path / "traces.parquet", Store(tmp_path / "store"))
+    assert list(found) == [{"git_commit": "abc"}] * 5
+
+
+def test_without_an_engine_the_stores_margins_are_written(tmp_path: Path) -> None:
+    before = measured(tmp_path, Scripted())
+    out, infer = tmp_path / "again.parquet", load(Path("params.yaml")).infer
+    with Store(tmp_path / "store") as store:
+        work = margins.measure(
+            tmp_path / "traces.parquet", out, store, None, infer, TOKENIZER, lambda: {"a": 1}
+        )
+        asyncio.run(work)
+    assert pl.read_parquet(out).equals(before)
+    assert read_provenance(out) == {"a": 1}

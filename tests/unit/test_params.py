@@ -1,11 +1,14 @@
 """params.yaml: what is wrong is named in one line, with the key."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from demo_pair import task
+from stages.config import checks, names
 from stages.config.params import load
 from stages.config.selection import methods_of, skip_reason, variants_of
 from stages.runtime.errors import UserError
@@ -30,10 +33,15 @@ HUB_CHOICE = {
 FILE = {"source": "file", "path": "data/example.jsonl", "scoring": "math"}
 
 
-def changed(tmp_path: Path, key: str, value: Any) -> Path:
+def file_with(tmp_path: Path, key: str, value: Any) -> Path:
     """The project's params.yaml with one dotted key set (None as value: removed)."""
-    params = yaml.safe_load(Path("params.yaml").read_text())
     *path, last = key.split(".")
+    return with_entry(tmp_path, path, last, value)
+
+
+def with_entry(tmp_path: Path, path: list[str], last: Any, value: Any) -> Path:
+    """The same, for a key of any kind below `path`."""
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     block = params
     for part in path:
         block = block[part]
@@ -42,7 +50,7 @@ def changed(tmp_path: Path, key: str, value: Any) -> Path:
     else:
         block[last] = value
     file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(params))
+    file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return file
 
 
@@ -119,20 +127,214 @@ def test_the_projects_params_are_valid() -> None:
 )
 def test_a_mistake_is_named_in_one_line(tmp_path: Path, key: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        load(changed(tmp_path, key, value))
+        load(file_with(tmp_path, key, value))
     assert "\n" not in str(caught.value)
+
+
+# Names: they are parts of paths and of commands.
+
+PAIR: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))["pairs"][
+    "demo"
+]
+TOY = {"source": "demo_pair", "n_problems": 5, "scoring": "math"}
+SMALL = {"kind": "single", "engine": "small", "cues": "none"}
+NAMED = {
+    "pairs": PAIR,
+    "methods": SMALL,
+    "ablation.methods": SMALL,
+    "pairs.demo.engines": "demo_pair/small",
+    "pairs.demo.benchmarks": FILE,
+    "pairs.demo.calibration": FILE,
+}
+BAD = [
+    *("", ".", "..", "-x", ".x", "_x", "x.", "a b", " a", "a\n", "a/b", "../../../evil", "/etc"),
+    *("`touch PWNED`", "$(touch PWNED)", "a;b", "a&b", "a|b", "a>b", "children's", 'a"b', "a\\b"),
+    *("a:b", "a@b", "a*b", "{pair}", "a%b", "#a", "~a", "é", "ⅷ", "a\u200b", "a" * 65, "a\0b"),
+]
+GOOD = ["a", "A", "7", "aime25", "qwen3_as_released", "v1.1", "top-k", "a" * 64, "x_", "x-"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_name_that_is_not_fit_for_a_file_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="a name has up to 64 letters"):
+        names.check(name)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_name_of_letters_digits_and_what_files_may_hold_is_fine(name: str) -> None:
+    assert names.check(name) == name
+
+
+@pytest.mark.parametrize("key", NAMED)
+@pytest.mark.parametrize("name", ["", "../evil", "a\nb"])
+def test_every_name_is_checked_and_its_key_is_named(tmp_path: Path, key: str, name: str) -> None:
+    with pytest.raises(
+        UserError, match=re.escape(f"{key}.{name if name == '../evil' else repr(name)}: a name")
+    ) as caught:
+        load(with_entry(tmp_path, key.split("."), name, NAMED[key]))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("key", NAMED)
+def test_names_may_have_dots(tmp_path: Path, key: str) -> None:
+    if key != "pairs.demo.calibration":  # of which there is one
+        load(with_entry(tmp_path, key.split("."), "v1.1", NAMED[key]))
+
+
+@pytest.mark.parametrize(("name", "shown"), [(7, "7"), (1.5, "1.5"), (True, "True")])
+def test_a_name_that_yaml_takes_for_something_else_is_to_be_quoted(
+    tmp_path: Path, name: Any, shown: str
+) -> None:
+    with pytest.raises(UserError, match=rf"string \(given: {shown}\): write it in quotes"):
+        load(with_entry(tmp_path, ["pairs"], name, PAIR))
+
+
+@pytest.mark.parametrize(
+    "name", [*names.RESERVED, "Tables", "REPORT", "tables.yaml", "report.html", "plan.log"]
+)
+def test_a_pair_has_no_name_that_results_use(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"pairs\.{name}: results/ and logs/ use the names bench, "
+    ):
+        load(with_entry(tmp_path, ["pairs"], name, PAIR))
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "message"),
+    [
+        ("pairs", "Demo", "pairs: 'demo' and 'Demo' differ in case alone"),
+        ("methods", "RelayGen", "methods: 'relaygen' and 'RelayGen' differ in case alone"),
+        ("ablation.methods", "Large", "methods: 'large' and 'Large' differ in case alone"),
+        (
+            "pairs.demo.benchmarks",
+            "CHAINS_calibration",
+            r"pairs\.demo: 'chains_calibration' and 'CHAINS_calibration' differ in case alone",
+        ),
+    ],
+)
+def test_names_that_differ_in_case_alone_are_refused(
+    tmp_path: Path, key: str, name: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load(with_entry(tmp_path, key.split("."), name, NAMED[key]))
+
+
+def test_names_that_dvc_would_join_to_one_stage_are_refused(tmp_path: Path) -> None:
+    params = yaml.safe_load(file_with(tmp_path, "run", ["a", "a-b"]).read_text(encoding="utf-8"))
+    params["pairs"] |= {"a": PAIR, "a-b": PAIR}
+    params["methods"] |= {"c": SMALL, "b-c": SMALL}
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(params), encoding="utf-8")
+    with pytest.raises(UserError, match="would both be DVC's stage 'a-b-c': rename one"):
+        load(file)
+
+
+# What would be found late.
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "latency.n_problems",
+            31,
+            r"latency\.n_problems: 31, and the speed benchmark of pair 'demo', chains_short, ",
+        ),
+        ("pairs.demo.cues", "minned", r"pairs\.demo\.cues: 'minned' .* did you mean 'mined'\?"),
+        ("pairs.r1.cues", "minned", r"pairs\.r1\.cues: 'minned' is neither one of mined, "),
+        ("pairs.demo.cues", "my.yaml", r"pairs\.demo\.cues: my\.yaml: no such file"),
+        ("pairs.demo.cues", "my.csv", r"pairs\.demo\.cues: my\.csv: no such file"),
+        ("pairs.demo.published", "qwen2", r"pairs\.demo\.published: unknown 'qwen2', known: qwen3"),
+        ("methods.relaygen.cues", "minned", r"methods\.relaygen: cues: Input should be 'none', "),
+        (SET, {**FILE, "path": "no.jsonl"}, rf"{DOTS}\.path: no\.jsonl: no such file"),
+        (
+            SET,
+            {**TOY, "n_problems": 10**6},
+            rf"{DOTS}\.n_problems: 1000000; demo_pair gives 100000",
+        ),
+        (SET, {**TOY, "scoring": "choice"}, rf"{DOTS}\.scoring: this set goes with scoring: math"),
+        (
+            "pairs.demo.benchmarks.aime25",
+            TOY,
+            r"benchmarks\.aime25: demo_pair has no problem set 'aime25', known: train",
+        ),
+        ("run", ["demo", "demo"], "run: pair 'demo' is there 2 times"),
+        ("cues.min_delta", float("nan"), r"cues\.min_delta: Input should be a finite number"),
+        ("pairs.demo.sampling.temperature", float("inf"), r"temperature: .*finite"),
+    ],
+)
+def test_what_would_fail_late_is_refused(
+    tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        load(file_with(tmp_path, key, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_problems_of_a_file_are_counted_where_n_problems_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "few.jsonl").write_text('{"problem": "?", "answer": 1}\n\n' * 4, encoding="utf-8")
+    few = {**FILE, "path": str(tmp_path / "few.jsonl")}
+    with pytest.raises(UserError, match=r"latency\.n_problems: 5, .* has 4 problems"):
+        load(file_with(tmp_path, SET, few))
+
+
+def test_as_many_problems_as_there_are_can_be_timed(tmp_path: Path) -> None:
+    assert load(file_with(tmp_path, "latency.n_problems", 30)).latency.n_problems == 30
+
+
+def test_a_file_of_cues_may_be_the_pairs(tmp_path: Path) -> None:
+    cues = tmp_path / "cues.yaml"
+    cues.write_text("[So, Thus]\n", encoding="utf-8")
+    assert load(file_with(tmp_path, "pairs.demo.cues", str(cues))).pair("demo").cues == str(cues)
+
+
+def test_the_bundled_sets_are_those_of_the_task() -> None:
+    scoring = {name: "choice" if split.choices else "math" for name, split in task.SPLITS.items()}
+    assert scoring == checks.TOY_SETS
+
+
+def test_the_bundled_task_gives_as_many_problems_as_one_may_ask_for() -> None:
+    fewest = min(
+        n for split in task.SPLITS.values() for n in split.n_steps if len(split.n_steps) == 1
+    )
+    chains = 100 * (98 + 98 + 4) ** fewest // 10  # start values, steps, one of ten buckets
+    assert chains >= 4 * checks.MOST_TOY_PROBLEMS
+
+
+# Mistakes that several blocks share.
+
+
+def test_a_mistake_behind_an_anchor_is_named_once(tmp_path: Path) -> None:
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "params.yaml"
+    file.write_text(text.replace("budget: 32768", "budget: many"), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load(file)
+    assert str(caught.value) == (
+        f"{file}: pairs.qwen3.budget: Input should be a valid integer (given: 'many') "
+        "(the same in pairs.r1, pairs.qwen3_as_released, pairs.r1_as_released)"
+    )
+
+
+def test_what_holds_of_a_whole_block_is_said_without_its_content(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        load(file_with(tmp_path, "pairs.demo.engines.small", None))
+    assert str(caught.value) == (
+        f"{tmp_path / 'params.yaml'}: pairs.demo: engines.small is missing: "
+        "a pair has a large and a small model"
+    )
 
 
 @pytest.mark.parametrize("benchmark", [HUB, HUB_CHOICE, FILE])
 def test_a_benchmark_may_come_from_the_hub_or_a_file(
     tmp_path: Path, benchmark: dict[str, Any]
 ) -> None:
-    params = load(changed(tmp_path, SET, benchmark))
-    assert params.pair("demo").benchmarks["chains_short"].n_problems is None
+    params = load(file_with(tmp_path, "pairs.demo.benchmarks.chains_choice", benchmark))
+    assert params.pair("demo").benchmarks["chains_choice"].n_problems is None
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
-    file = changed(tmp_path, "infer.shards", 0)
+    file = file_with(tmp_path, "infer.shards", 0)
     file.write_text(file.read_text().replace("min_delta", "min_dleta"))
     with pytest.raises(UserError, match=r"cues\.min_delta: Field required.*infer\.shards"):
         load(file)

@@ -26,7 +26,9 @@ from stages.planning.work import PlannedWork, planned_work, total
 from stages.runtime.errors import UserError
 from stages.tracking.files import write_text
 from stages.tracking.frames import write_parquet
-from stages.tracking.recipes import Target, settings_of
+from stages.tracking.recipes import latency_recipe
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
 
 pytestmark = pytest.mark.unit
 
@@ -228,6 +230,18 @@ def test_what_is_there_is_not_to_be_done_again(tmp_path: Path) -> None:
     assert (short.left, short.status) == (0, "finished")
     assert (long.left, long.status) == (1 - 3 / 60, "3 kept")
     assert line(pair, "large", "chains_choice").status == "-"
+
+
+def test_timed_answers_are_counted_once_all_cue_sets_are_there(tmp_path: Path) -> None:
+    pair = planned(tmp_path, "demo")
+    settings = settings_of(PARAMS, Target("latency", "demo"))
+    cues: dict[str, list[str]] = {name: [] for name in settings.methods}
+    with store.Store.under("latency", latency_recipe(settings, cues)) as measured:
+        measured.append(("large", "prompt", "0"), {})
+    assert line(pair, "all 6", "chains_short").status == "-"
+    for name in cues:
+        write_text(done.RESULTS / f"demo/cue_sets/{name}.yaml", "[]\n")
+    assert line(pair, "all 6", "chains_short").status == "1 kept"
 
 
 def test_answers_under_another_recipe_are_not_counted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,25 +11,25 @@ import pytest
 from transformers import AutoTokenizer
 
 from demo_pair import task
+from stages import prepare
 from stages.config.params import load
-from stages.config.schema import AsReleased, DemoPair, Family, Model, Pair, Params, Scoring
+from stages.config.schema import AsReleased, Family, Model, Pair, Params, Scoring
+from stages.config.settings import Settings
 from stages.engine import models
 from stages.engine.hub import UnavailableError
 from stages.methods.base import PromptName
 from stages.problems import sources
-from stages.problems.prompts import (
-    chat_tokenizer,
-    check_draft,
-    check_lengths,
-    check_models,
-    draft_sizes,
-    problem_set,
-    problem_sets,
-    render,
-    template,
-)
+from stages.problems.availability import reasons
+from stages.problems.fit import check_draft, check_models, draft_sizes
+from stages.problems.prompts import SCHEMA, check_lengths, problem_set, render
+from stages.problems.wordings import template
 from stages.runtime.errors import UserError
-from stages.tracking.files import digest
+from stages.tracking.digests import of_value
+from stages.tracking.frames import read_parquet
+from stages.tracking.notes import read_provenance
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
+from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.unit
 REVISION, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
@@ -57,6 +58,14 @@ def pair(params: Params) -> Pair:
     return params.pair("demo")
 
 
+def settings(params: Params, name: str, n_problems: int | None = None, **more: Any) -> Settings:
+    """What the stage knows of a problem set, with other settings than in params.yaml."""
+    found = settings_of(params, Target("prepare", "demo", name))
+    if n_problems:
+        more["problem_set"] = found.problem_set.model_copy(update={"n_problems": n_problems})
+    return found.model_copy(update=more)
+
+
 def frame() -> pl.DataFrame:
     """A prompt of ten tokens, and of nine in other words."""
     return pl.DataFrame(
@@ -69,13 +78,13 @@ def frame() -> pl.DataFrame:
     [("chains_long", "math", "59d3da4943043d9c"), ("chains_choice", "choice", "7a7e4bce4635e4e8")],
 )
 def test_the_bundled_pair_is_asked_in_the_tokens_it_was_trained_on(
-    params: Params, pair: Pair, name: str, scoring: Scoring, ids: str
+    params: Params, name: str, scoring: Scoring, ids: str
 ) -> None:
-    benchmark = DemoPair(source="demo_pair", n_problems=5, scoring=scoring)
-    frame, _ = problem_set(name, benchmark, params, pair)
+    frame, _ = problem_set(name, settings(params, name, n_problems=5))
+    assert settings(params, name).problem_set.scoring == scoring
     trained_on = [problem.prompt for problem in task.problems(name, 5, params.seed)]
     assert frame["prompt"].to_list() == trained_on
-    assert digest(frame["prompt_ids"].to_list()) == ids
+    assert of_value(frame["prompt_ids"].to_list()) == ids
 
 
 @pytest.mark.parametrize("family", get_args(Family))
@@ -101,11 +110,10 @@ def test_as_released_a_math_prompt_alone_has_a_backspace_for_its_box(
     assert template(as_released, "plain", scoring).endswith(ending)
 
 
-def test_the_steps_prompt_asks_for_blank_lines_between_them(params: Params, pair: Pair) -> None:
-    benchmark = DemoPair(source="demo_pair", n_problems=1, scoring="math")
-    frame, _ = problem_set("chains_long", benchmark, params, pair)
+def test_the_steps_prompt_asks_for_blank_lines_between_them(params: Params) -> None:
+    frame, _ = problem_set("chains_long", settings(params, "chains_long", n_problems=1))
     ids = frame["steps_prompt_ids"][0].to_list()
-    text = models.tokenizer(pair).decode(ids, skip_special_tokens=False)
+    text = TOKENIZER.decode(ids, skip_special_tokens=False)
     assert "separate the steps by blank lines" in text
 
 
@@ -119,8 +127,8 @@ def with_template(pair: Pair, folder: Path, jinja: str) -> Pair:
 
 def rendered(pair: Pair) -> str:
     """A question's prompt, decoded."""
-    (ids,) = render(["What is 1 + 1?"], chat_tokenizer(pair.engines["large"]))
-    return str(models.tokenizer(pair).decode(ids, skip_special_tokens=False))
+    (ids,) = render(["What is 1 + 1?"], pair.engines["large"])
+    return str(TOKENIZER.decode(ids, skip_special_tokens=False))
 
 
 def test_a_template_that_opens_the_reasoning_is_left_to_do_so_once(
@@ -136,7 +144,7 @@ def test_thinking_is_on_where_a_template_asks(pair: Pair, tmp_path: Path) -> Non
 
 
 def test_a_model_on_the_hub_is_asked_for_its_template_at_its_revision(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, hub: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
     local = AutoTokenizer.from_pretrained(pair.engines["large"].model)
@@ -146,11 +154,11 @@ def test_a_model_on_the_hub_is_asked_for_its_template_at_its_revision(
         return local
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
-    on_hub = {**pair.engines, "large": Model(model="Owner/model", revision=REVISION)}
-    ids = render(["What is 1 + 1?"], chat_tokenizer(on_hub["large"]))
-    assert ids == render(["What is 1 + 1?"], chat_tokenizer(pair.engines["large"]))
+    on_hub = Model(model="Owner/large", revision=REVISION)
+    ids = render(["What is 1 + 1?"], on_hub)
+    assert ids == render(["What is 1 + 1?"], pair.engines["large"])
     assert asked == [
-        ("Owner/model", {"revision": REVISION, "local_files_only": False}),
+        ("Owner/large", {"revision": REVISION, "local_files_only": False}),
         ("demo_pair/large", {"revision": "main", "local_files_only": True}),
     ]
 
@@ -163,7 +171,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_line(
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     with pytest.raises(UserError) as caught:
-        render(["What is 1 + 1?"], chat_tokenizer(pair.engines["large"]))
+        render(["What is 1 + 1?"], pair.engines["large"])
     assert str(caught.value) == (
         "demo_pair/large: cannot load its tokenizer "
         "(We couldn't connect to the hub to load the files)"
@@ -187,13 +195,37 @@ def gated(monkeypatch: pytest.MonkeyPatch, benchmark: str) -> None:
     monkeypatch.setattr(sources, "load", refuse)
 
 
+def run(monkeypatch: pytest.MonkeyPatch, out: Path, *more: str) -> None:
+    """The stage prepare."""
+    monkeypatch.setattr(sys, "argv", ["prepare", "--pair", "demo", "--out", str(out), *more])
+    prepare.main()
+
+
 def test_a_gated_benchmark_is_left_out_with_its_reason_and_the_others_go_on(
-    params: Params, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gated(monkeypatch, "chains_choice")
-    frames, left_out = problem_sets(params, "demo")
-    assert list(frames) == ["chains_calibration", "chains_short", "chains_long"]
-    assert left_out == {"chains_choice": "Owner/set is gated"}
+    run(monkeypatch, tmp_path)
+    rows = {file.stem: len(pl.read_parquet(file)) for file in tmp_path.glob("*.parquet")}
+    assert rows == {
+        "chains_calibration": 70, "chains_short": 30, "chains_long": 60, "chains_choice": 0,
+    }  # fmt: skip
+    assert reasons(tmp_path, rows) == {"chains_choice": "Owner/set is gated"}
+    assert (tmp_path / "tokenizer.json").is_file()
+    assert capsys.readouterr().err.startswith(
+        "warning: chains_choice is left out: Owner/set is gated; then prepare it again"
+    )
+
+
+def test_a_problem_set_by_itself_says_where_it_comes_from_and_by_which_recipe(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(monkeypatch, tmp_path, "--set", "chains_short")
+    (file,) = tmp_path.iterdir()
+    assert read_parquet(file).schema == SCHEMA
+    origin = read_provenance(file)
+    assert (origin["source"], origin["n_problems"]) == ("demo_pair", 30)
+    assert origin["recipe"]["target"] == ["prepare", "demo", "chains_short"]
 
 
 @pytest.mark.parametrize(
@@ -205,21 +237,22 @@ def test_a_gated_benchmark_is_left_out_with_its_reason_and_the_others_go_on(
     ],
 )
 def test_a_gated_set_that_nothing_goes_without_is_an_error(
-    params: Params, monkeypatch: pytest.MonkeyPatch, name: str, role: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, role: str
 ) -> None:
     gated(monkeypatch, name)
     with pytest.raises(UserError, match=f"{name} is {role}, and Owner/set is gated"):
-        problem_sets(params, "demo")
+        run(monkeypatch, tmp_path, "--set", name)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_budget_smaller_than_the_prompt_is_refused(pair: Pair) -> None:
-    small = pair.model_copy(update={"budget": 9})
+def test_a_budget_smaller_than_the_prompt_is_refused(params: Params) -> None:
+    small = settings(params, "chains_short", budget=9)
     with pytest.raises(UserError, match=r"budget 9 is smaller .*amc, problem 4: 10 tokens"):
         check_lengths("amc", frame(), small)
 
 
-def test_prompt_and_budget_must_fit_the_context(pair: Pair) -> None:
-    short = pair.model_copy(update={"max_model_len": pair.budget + 9})
+def test_prompt_and_budget_must_fit_the_context(params: Params, pair: Pair) -> None:
+    short = settings(params, "chains_short", max_model_len=pair.budget + 9)
     with pytest.raises(UserError, match="exceed max_model_len"):
         check_lengths("amc", frame(), short)
 
@@ -227,7 +260,7 @@ def test_prompt_and_budget_must_fit_the_context(pair: Pair) -> None:
 def test_a_missing_model_folder_is_named(pair: Pair) -> None:
     lost = pair.model_copy(update={"engines": {**pair.engines, "small": Model(model="no/model")}})
     with pytest.raises(UserError, match=r"pairs\.demo\.engines\.small: no model in no/model"):
-        check_models("demo", lost)
+        check_models("demo", lost.engines)
 
 
 def test_tokenizers_that_differ_are_refused(pair: Pair, tmp_path: Path) -> None:
@@ -236,8 +269,106 @@ def test_tokenizers_that_differ_are_refused(pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(text.replace("</think>", "</thinks>"))
     small = Model(model=str(tmp_path))
     other = pair.model_copy(update={"engines": {**pair.engines, "small": small}})
-    with pytest.raises(UserError, match="tokenizers of 'large' and 'small' differ"):
-        check_models("demo", other)
+    message = r"tokenizers of 'large' and 'small' differ \(added_tokens\)"
+    with pytest.raises(UserError, match=message):
+        check_models("demo", other.engines)
+    small_first = dict(sorted(other.engines.items(), reverse=True))
+    with pytest.raises(UserError, match=message):
+        check_models("demo", small_first)
+
+
+def with_tokenizer(pair: Pair, role: str, folder: Path, **parts: Any) -> dict[str, Model]:
+    """The pair's engines with other parts of tokenizer.json for one of them."""
+    shutil.copytree(pair.engines[role].model, folder, dirs_exist_ok=True)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(content | parts))
+    return {**pair.engines, role: Model(model=str(folder))}
+
+
+WHITESPACE = {"type": "WhitespaceSplit"}
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("normalizer", None),
+        ("pre_tokenizer", {"type": "Sequence", "pretokenizers": [WHITESPACE]}),
+        ("decoder", {"type": "Fuse"}),
+        ("post_processor", None),
+    ],
+)
+def test_one_vocabulary_is_not_one_tokenizer(
+    pair: Pair, tmp_path: Path, part: str, content: Any
+) -> None:
+    engines = with_tokenizer(pair, "small", tmp_path, **{part: content})
+    with pytest.raises(UserError, match=rf"'large' and 'small' differ \({part}\); a relay hands"):
+        check_models("demo", engines)
+
+
+def test_merges_may_be_written_in_either_way_and_texts_are_not_cut(
+    pair: Pair, tmp_path: Path
+) -> None:
+    content = json.loads(Path("demo_pair/small/tokenizer.json").read_text())
+    merges = [" ".join(merge) for merge in content["model"]["merges"]]
+    cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    engines = with_tokenizer(
+        pair, "small", tmp_path, model=content["model"] | {"merges": merges}, truncation=cut
+    )
+    check_models("demo", engines)
+    assert len(models.tokenizer(engines["small"]).encode("It is 12. Thus so on").ids) > 4
+
+
+def of_class(pair: Pair, role: str, folder: Path, name: str) -> dict[str, Model]:
+    """The pair's engines, one of which has a tokenizer of this class."""
+    shutil.copytree(pair.engines[role].model, folder, dirs_exist_ok=True)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config = {key: value for key, value in config.items() if key != "backend"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": name}))
+    return {**pair.engines, role: Model(model=str(folder))}
+
+
+@pytest.mark.parametrize("role", ["large", "small"])
+def test_a_tokenizer_that_its_class_changes_is_refused(
+    pair: Pair, tmp_path: Path, role: str
+) -> None:
+    engines = of_class(pair, role, tmp_path, "LlamaTokenizerFast")
+    with pytest.raises(UserError) as caught:
+        check_models("demo", engines)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path}: transformers does not do what its tokenizer.json says; ")
+    assert "set tokenizer_class in its tokenizer_config.json to PreTrainedTokenizerFast" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["Qwen2TokenizerFast", "PreTrainedTokenizerFast"])
+def test_a_class_that_changes_nothing_is_fine(pair: Pair, tmp_path: Path, name: str) -> None:
+    engines = of_class(pair, "large", tmp_path, name)
+    check_models("demo", engines)
+    (ids,) = render(["What is 1 + 1?"], engines["large"])
+    assert "What is 1 + 1?" in TOKENIZER.decode(ids)
+
+
+def test_the_first_prompt_that_is_read_otherwise_is_named(pair: Pair, tmp_path: Path) -> None:
+    engines = of_class(pair, "large", tmp_path, "LlamaTokenizerFast")
+    prompt = "What is the sum of 1 and 1?" + " 2" * 60
+    with pytest.raises(UserError) as caught:
+        render([prompt, "And of 2?"], engines["large"])
+    assert str(caught.value).endswith(
+        f"The first difference is in the prompt {prompt[:60] + '...'!r}"
+    )
+
+
+def test_a_template_that_fails_is_one_line(pair: Pair, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"its chat template fails \(no system message\)"):
+        rendered(with_template(pair, tmp_path, "{{ raise_exception('no system message') }}"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_broken_tokenizer_is_one_line(pair: Pair, tmp_path: Path, text: str) -> None:
+    engines = with_tokenizer(pair, "small", tmp_path)
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer\.json"):
+        check_models("demo", engines)
 
 
 def test_a_padded_vocabulary_is_no_other_tokenizer(pair: Pair, tmp_path: Path) -> None:
@@ -246,7 +377,7 @@ def test_a_padded_vocabulary_is_no_other_tokenizer(pair: Pair, tmp_path: Path) -
     config["vocab_size"] += 128
     (tmp_path / "config.json").write_text(json.dumps(config))
     engines = {**pair.engines, "small": Model(model=str(tmp_path))}
-    check_models("demo", pair.model_copy(update={"engines": engines}))
+    check_models("demo", engines)
 
 
 @pytest.fixture
@@ -264,8 +395,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str,
 
 
 def test_models_on_the_hub_are_checked_at_their_revisions(
-    pair: Pair, hub: list[tuple[str, str, str]]
+    pair: Pair, hub: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    local = AutoTokenizer.from_pretrained(pair.engines["large"].model)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: local)
     large = {"model": "Owner/large", "revision": REVISION}
     draft = {"draft": "Owner/eagle3", "draft_revision": OTHER, "draft_tokens": 3}
     engines = {
@@ -273,7 +406,7 @@ def test_models_on_the_hub_are_checked_at_their_revisions(
         "eagle3": Model.model_validate({**large, **draft}),
         "small": Model(model="Owner/small", revision=OTHER),
     }
-    check_models("demo", pair.model_copy(update={"engines": engines}))
+    check_models("demo", engines)
     assert hub == [
         ("Owner/large", REVISION, "tokenizer.json"),
         ("Owner/large", REVISION, "config.json"),

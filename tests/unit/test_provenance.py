@@ -1,4 +1,4 @@
-"""Every result says where it came from, and what shapes answers alone decides what is resumed."""
+"""Every result says where it came from."""
 
 import os
 import subprocess
@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 import yaml
 
-from stages.analysis import paper_tables as tables
+from stages import tables
 from stages.config.params import load
-from stages.config.schema import Model
-from stages.engine.spec import EngineSpec
 from stages.runtime.errors import UserError
-from stages.tracking import host, provenance
+from stages.tracking import digests, host, provenance, recipes
 from stages.tracking.files import Row
 from stages.tracking.frames import write_csv, write_parquet
 from stages.tracking.notes import read_provenance, write_provenance
+from stages.tracking.recipes import Job, job_of
+from stages.tracking.targets import Target
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))
@@ -49,11 +49,14 @@ def problems(tmp_path: Path) -> Path:
     return path
 
 
-def answered(problems: Path, budget: int = 9) -> Row:
-    model = problems.parent / "model"
-    model.mkdir(exist_ok=True)
-    spec = EngineSpec("large", Model(model=str(model)), "float32", 64, 1, 1, 1, 0.8)
-    return provenance.of_answers(PARAMS, "demo", [spec], problems, budget=budget)
+def job(stage: str, name: str | None = None) -> Job:
+    """What a stage of the bundled pair starts from."""
+    return job_of(PARAMS, Target(stage, "demo", name))
+
+
+def answered(problems: Path, *sessions: Row) -> Row:
+    """The provenance of answers to these problems."""
+    return provenance.of_answers(job("traces"), sessions or [provenance.session([])], problems)
 
 
 @pytest.fixture
@@ -64,52 +67,52 @@ def table(problems: Path, tmp_path: Path) -> Path:
     csv = tmp_path / "table.csv"
     write_csv(csv, pl.DataFrame({"a": [1]}))
     csv.with_suffix(".md").write_text("| a |\n")
-    origin = provenance.derived([answers], bootstrap=5)
+    origin = provenance.derived(job("summary"), [answers])
     write_provenance(origin, csv, csv.with_suffix(".md"))
     return csv
 
 
-def printed(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Row:
-    monkeypatch.setattr(sys, "argv", ["provenance", str(file)])
-    provenance.main()
-    content: Row = yaml.safe_load(capsys.readouterr().out)
+def printed(file: Path) -> Row:
+    """What `relaygen provenance FILE` prints."""
+    content: Row = yaml.safe_load(provenance.in_words(str(file), provenance.of_file(file)))
     return content
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".md"])
-def test_a_table_names_all_that_it_is_made_from_in_every_format(
-    table: Path, suffix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_names_all_that_it_is_made_from_in_every_format(table: Path, suffix: str) -> None:
     file = table.with_suffix(suffix)
-    content = printed(file, monkeypatch, capsys)
+    content = printed(file)
     answers, problems = (str(table.parent / f"{x}.parquet") for x in ("answers", "problems"))
     assert list(content) == ["in common", str(file), answers, problems]
-    assert content[str(file)]["settings.bootstrap"] == 5
+    assert content[str(file)]["settings.bootstrap"] == PARAMS.tables.bootstrap
     assert content[str(file)]["made_from"] == [answers]
     assert content[answers]["engine"] == provenance.engine_version()
     assert content[problems] == {"source": "hub", "revision": COMMIT}
 
 
-def test_what_files_share_is_printed_once(
-    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    content = printed(table, monkeypatch, capsys)
+def test_a_table_says_which_recipe_it_was_made_by(table: Path) -> None:
+    recipe = job("summary").recipe
+    assert printed(table)[str(table)]["recipe"] == recipes.digest(recipe)
+    assert provenance.of_file(table)["recipe"]["content"] == recipe
+
+
+def test_what_files_share_is_printed_once(table: Path) -> None:
+    content = printed(table)
     assert content["in common"]["git_commit"] == host.git_commit()
     assert not any("git_commit" in parts for name, parts in content.items() if name != "in common")
 
 
-def test_answers_name_their_problems_and_a_problem_set_its_source(
-    problems: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_answers_name_their_problems_and_a_problem_set_its_source(problems: Path) -> None:
     origin = answered(problems)
     assert origin["behind"] == {str(problems): {"source": "hub", "revision": COMMIT}}
-    assert printed(problems, monkeypatch, capsys) == {str(problems): read_provenance(problems)}
+    assert origin["inputs"] == digests.of_files([problems])
+    assert printed(problems) == {str(problems): read_provenance(problems)}
 
 
 def test_a_file_without_a_note_stays_among_what_a_result_is_made_from(tmp_path: Path) -> None:
     file = tmp_path / "traces.jsonl"
     file.touch()
-    words = yaml.safe_load(provenance.in_words("x.csv", provenance.derived([file])))
+    words = yaml.safe_load(provenance.in_words("x.csv", provenance.derived(None, [file])))
     assert words[str(file)] == "not noted"
 
 
@@ -124,13 +127,16 @@ def test_a_file_that_was_changed_has_no_provenance(table: Path) -> None:
 def test_what_cannot_be_told_is_one_line(tmp_path: Path) -> None:
     write_parquet(tmp_path / "bare.parquet", pl.DataFrame({"a": [1]}))
     (tmp_path / "torn.parquet").write_text("PAR1")
-    (tmp_path / "notes.txt").touch()
+    for name in ("notes.txt", "damaged.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "damaged.provenance.json").write_text("{")
     for name, message in {
         "gone.csv": "no such file",
         ".": "a folder",
         "bare.parquet": "no provenance in it",
         "torn.parquet": "not a Parquet file",
         "notes.txt": "no notes.provenance.json beside it",
+        "damaged.csv": "damaged.provenance.json: damaged; remove damaged.csv and make it again",
     }.items():
         with pytest.raises(UserError, match=message):
             provenance.of_file(tmp_path / name)
@@ -140,7 +146,7 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summaries, out = tmp_path / "summaries", tmp_path / "tables"
-    rows = {
+    rows: dict[str, Row] = {
         "accuracy": {"method": "large", "benchmark": "b", "pass_at_1": 50.0},
         "speed": {
             "method": "large", "speedup": 1.0, "speedup_sd": 0.0, "large_utilization": 100.0,
@@ -172,30 +178,38 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
     assert len(before) == 4 * len(rows)
 
 
-def test_unfinished_work_is_found_again_by_what_shapes_it_alone(
-    problems: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def shard(budget: int = 9) -> Path:
-        return provenance.shard_path("demo", "x", answered(problems, budget))
-
-    first = shard()
-    monkeypatch.setattr(host, "here_and_now", lambda: {"git_commit": "another", "started": "later"})
-    assert shard() == first
-    assert shard(budget=10) != first
+LATER: Row = {**RUN, "started": "2026-02-04T10:00:00+00:00", "container": "image.sif"}
 
 
-def test_parts_of_one_run_are_one_and_others_say_what_differs() -> None:
-    later = {**RUN, "started": "2026-02-04T10:00:00+00:00", "container": "image.sif"}
-    assert provenance.of_parts([RUN]) == RUN
-    together = provenance.of_parts([RUN, later])
-    assert together["models"] == RUN["models"]
-    assert together["parts"] == [
-        {"container": "none", "started": RUN["started"]},
-        {"container": "image.sif", "started": later["started"]},
-    ]
-    line = provenance.in_one_line([together])
+def test_answers_of_one_session_are_its_own_and_of_several_name_each_once(problems: Path) -> None:
+    one = answered(problems, RUN, RUN)
+    assert one["sessions"] == [RUN]
+    assert provenance.flat(one)["git_commit"] == COMMIT
+    two = answered(problems, RUN, LATER, RUN)
+    assert two["sessions"] == [RUN, LATER]
+    assert provenance.flat(two)["sessions"] == [RUN, LATER]
+
+
+def test_a_line_covers_all_sessions_of_the_answers(problems: Path) -> None:
+    line = provenance.in_one_line([answered(problems, RUN, LATER)])
     assert "no container · container image.sif" in line
     assert line.endswith("2026-02-03 to 2026-02-04")
+
+
+def test_answers_that_another_stage_asked_for_have_its_recipe_and_models(problems: Path) -> None:
+    asked = job("infer", "relaygen").record
+    origin = provenance.of_answers(job("merge", "relaygen"), [RUN], problems, asked_by=asked)
+    assert origin["recipe"] == job("merge", "relaygen").record
+    assert origin["asked_by"] == asked
+    assert list(origin["models"]) == ["large", "small"]
+
+
+def test_answers_put_together_again_have_the_same_provenance(
+    problems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answered(problems, RUN)
+    monkeypatch.setattr(host, "here_and_now", lambda: {"git_commit": "another", "started": "later"})
+    assert answered(problems, RUN) == before
 
 
 def test_methods_that_agree_are_one_line() -> None:
@@ -218,12 +232,6 @@ def test_a_line_names_models_of_the_hub_by_revision_and_counts_gpus() -> None:
 
 def test_without_a_run_behind_it_there_is_no_line() -> None:
     assert provenance.in_one_line([{"settings": {"bootstrap": 5}}, {}]) == ""
-
-
-def test_the_seconds_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = host.process_start()
-    monkeypatch.setattr("time.time", lambda: begun + 12.3)
-    assert provenance.finished({"seed": 1}) == {"seed": 1, "seconds": 12}
 
 
 @pytest.mark.parametrize("variable", ["APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"])
@@ -279,8 +287,9 @@ def test_a_commit_is_marked_if_code_differs_and_not_for_what_dvc_notes(
         return host.git_commit()
 
     monkeypatch.chdir(tmp_path)
+    assert commit().startswith("unknown (not a git repository")
     git("init", "-q")
-    assert commit() == "unknown"
+    assert commit().startswith("unknown (ambiguous argument 'HEAD'")
     for name in ("dvc.lock", "code.py"):
         (tmp_path / name).write_text("old")
     git("add", ".")
@@ -291,3 +300,21 @@ def test_a_commit_is_marked_if_code_differs_and_not_for_what_dvc_notes(
     assert commit() == clean
     (tmp_path / "code.py").write_text("new")
     assert commit() == f"{clean}-dirty"
+
+
+def test_a_checkout_of_another_owner_and_a_missing_git_are_why_a_commit_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = tmp_path / "git"
+    git.write_text(
+        "#!/bin/sh\necho \"fatal: detected dubious ownership in repository at '/shared'\" >&2\n"
+        "echo To add an exception, call: git config >&2\nexit 128\n",
+        encoding="utf-8",
+    )
+    git.chmod(0o755)
+    monkeypatch.delenv(host.COMMIT, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(host, "output", lambda *command: "")
+    assert host.git_commit() == "unknown (detected dubious ownership in repository at '/shared')"
+    git.unlink()
+    assert host.git_commit() == "unknown (git is not installed)"

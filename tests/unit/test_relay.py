@@ -235,3 +235,15 @@ def test_token_ids_are_appended_and_not_rebuilt() -> None:
     assert first
     assert second
     assert second.prompt_ids is first.prompt_ids
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "content_filter", "repetition", None])
+@pytest.mark.parametrize("before", [(), (THINK_END,)])
+def test_a_completion_that_was_broken_off_ends_no_answer(
+    reason: Any, before: tuple[str, ...]
+) -> None:
+    machine = relay()
+    play(machine, *(stopped(text, THINK_END) for text in before))
+    with pytest.raises(ValueError, match=f"ended with {reason!r}"):
+        machine.feed(Completion(encode("It is"), "It is", reason), wall_s=1.0)
+    assert machine.answer.finish_reason is None

@@ -1,20 +1,51 @@
 """How servers are started, without starting one."""
 
+import resource
 import socket
+import subprocess
 import sys
+import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
+import httpx
 import pytest
 
 from stages.config.params import load
 from stages.config.schema import Model
 from stages.engine import server
-from stages.engine.spec import HOST
+from stages.engine.spec import HOST, EngineSpec
 from stages.runtime.errors import UserError
 from tests.unit.conftest import engine_specs
 
 pytestmark = pytest.mark.unit
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """A server that is ready."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Print nothing."""
+
+
+class Running(subprocess.Popen[bytes]):
+    """A server's process that goes on."""
+
+    def __init__(self) -> None:
+        """Start nothing."""
+
+    def poll(self) -> int | None:
+        return None
+
+    def __del__(self) -> None:
+        """Wait for nothing."""
 
 
 @pytest.mark.parametrize(
@@ -51,18 +82,145 @@ def test_a_model_that_is_not_there_starts_no_server(tmp_path: Path) -> None:
         pass
 
 
-def test_free_port_gives_a_wanted_port_or_refuses() -> None:
-    port = server.free_port(None)
-    assert server.free_port(port) == port
+def test_too_few_open_files_are_noticed_before_a_server_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    with (
+        pytest.raises(UserError, match=r"may open 64 files here \(ulimit -n\), engines need 131"),
+        server.running(engine_specs("small"), load(Path("params.yaml")).engines, tmp_path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reserved_port_is_given_to_nobody_else_but_the_server_can_bind_it() -> None:
+    with server.reserved(None) as port, server.reserved(None) as other:
+        assert port != other
+        with socket.socket() as anybody, pytest.raises(OSError, match="in use"):
+            anybody.bind((HOST, port))
+        with socket.socket() as served, socket.socket() as client:
+            served.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as vLLM's is
+            served.bind((HOST, port))
+            served.listen()
+            client.connect((HOST, port))
+
+
+def test_a_wanted_port_is_reserved_or_refused() -> None:
     with socket.socket() as taken:
-        taken.bind((HOST, port))
-        with pytest.raises(UserError, match=f"port {port} .* is taken"):
-            server.free_port(port)
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(UserError, match=f"port {port} .* is taken; change engines.base_port"),
+            server.reserved(port),
+        ):
+            pass
+    with server.reserved(port) as own:
+        assert own == port
 
 
-def test_the_last_error_of_a_log_is_named(tmp_path: Path) -> None:
+# Finds its port taken at its first start, and serves at the next.
+UNLUCKY = """
+import http.server, os, pathlib, sys, time
+before = pathlib.Path(sys.argv[1])
+print("in", os.environ["TMPDIR"], os.environ["VLLM_RPC_BASE_PATH"], flush=True)
+if not before.exists():
+    before.touch()
+    sys.exit("OSError: [Errno 98] Address already in use")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def own_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Servers that run UNLUCKY; the file that it leaves at its first start."""
+    before = tmp_path / "before"
+
+    def command(_: EngineSpec, port: int) -> list[str]:
+        return [sys.executable, "-c", UNLUCKY, str(before), str(port)]
+
+    monkeypatch.setattr(server, "command", command)
+    return before
+
+
+def test_a_server_whose_port_was_taken_is_started_again(own_program: Path, tmp_path: Path) -> None:
+    engines = load(Path("params.yaml")).engines
+    with server.running(engine_specs("small"), engines, tmp_path / "logs") as started:
+        assert httpx.get(started["small"].url).status_code == httpx.codes.OK
+    assert not started["small"].alive
+
+
+def test_a_servers_temporary_files_are_its_own_and_gone_with_it(
+    own_program: Path, tmp_path: Path
+) -> None:
+    own_program.touch()
+    engines = load(Path("params.yaml")).engines
+    with server.running(engine_specs("small"), engines, tmp_path) as started:
+        _, folder, sockets = started["small"].log_file.read_text().split()[:3]
+        assert folder == sockets
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
+
+
+def test_the_environments_proxies_and_certificates_do_not_concern_a_server_of_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "nothing"))
+    with HTTPServer((HOST, 0), Healthy) as http:
+        Thread(target=http.serve_forever, daemon=True).start()
+        url = f"http://{HOST}:{http.server_port}"
+        engine = server.Engine("small", url, "key", Running(), tmp_path / "log", drafts=False)
+        server.wait_ready(engine, time.monotonic() + 5)
+        http.shutdown()
+
+
+PREFIX = "(EngineCore pid=7) ERROR 11-26 16:13:34 [core.py:1510] "
+ROOT = "RuntimeError: The size of tensor a (64) must match the size of tensor b (96)"
+CORE_DIED = f"""
+(APIServer pid=5) INFO 11-26 16:13:16 [model.py:10] Resolved architecture: Qwen2ForCausalLM
+{PREFIX}EngineCore failed to start.
+{PREFIX}Traceback (most recent call last):
+{PREFIX}    param[: loaded_weight.shape[0]].data.copy_(loaded_weight)
+{PREFIX}{ROOT}
+Process EngineCore:
+Traceback (most recent call last):
+    raise e
+{ROOT}
+Traceback (most recent call last):
+    raise RuntimeError(
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("starting\nValueError: no\nshutting down\n", "ValueError: no"),
+        (CORE_DIED, ROOT),
+        (f"{PREFIX}torch.OutOfMemoryError: out of memory.\nbye", "torch.OutOfMemoryError: out of "
+         "memory."),
+        ("pydantic.ValidationError: 1 error for ModelConfig\n  Value error, max_model_len (9)\n"
+         "    For further information", "pydantic.ValidationError: 1 error for ModelConfig Value "
+         "error, max_model_len (9)"),
+        ("api_server.py: error: unrecognized arguments: --x", "api_server.py: error: unrecognized "
+         "arguments: --x"),
+        ("(APIServer pid=5) WARNING 11-26 16:13:16 [a.py:1] errors like `OSError: too many`\nbye",
+         "bye"),
+        ("RuntimeError: Engine core initialization failed. See root cause above.", "RuntimeError: "
+         "Engine core initialization failed. See root cause above."),
+        (f"ValueError: {'x' * 999}", f"ValueError: {'x' * 288}"),
+        ("", "no output"),
+    ],
+)  # fmt: skip
+def test_the_cause_of_a_failure_is_named(text: str, error: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text("starting\nValueError: no\nshutting down\n")
-    assert server.last_error(log) == "ValueError: no"
-    log.write_text("")
-    assert server.last_error(log) == "no output"
+    log.write_text(text)
+    assert server.last_error(log) == error

@@ -1,6 +1,7 @@
 """One model alone: one request, split at the end of thinking."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,3 +49,11 @@ def test_behind_a_finished_reasoning_all_is_answer() -> None:
     machine.feed(Completion([5, 6], "", "stop"), wall_s=1.0)
     assert machine.answer.answer_start == 0
     assert [(s.stage, s.n_tokens) for s in machine.answer.segments] == [("answer", 2)]
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "content_filter", "repetition", None])
+def test_a_completion_that_was_broken_off_is_refused(reason: Any) -> None:
+    machine = SingleModel(SETTING, "large")
+    with pytest.raises(ValueError, match=f"ended with {reason!r}"):
+        machine.feed(Completion([5, 6], "", reason), wall_s=1.0)
+    assert machine.answer.token_ids == []

@@ -1,6 +1,7 @@
 """Speculative Thinking's trigger rules, case by case: one character is one token."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -149,3 +150,29 @@ def test_it_is_asked_like_the_others_unless_its_line_says_steps() -> None:
     lines = [line, {**line, "prompt": "steps"}]
     columns = [Method.model_validate(settings).prompt_column for settings in lines]
     assert columns == ["prompt_ids", "steps_prompt_ids"]
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "content_filter", "repetition", None])
+def test_a_completion_that_was_broken_off_is_refused(reason: Any) -> None:
+    spec = machine()
+    with pytest.raises(ValueError, match=f"ended with {reason!r}"):
+        spec.feed(Completion(encode("One"), "One", reason), wall_s=1.0)
+
+
+def test_a_part_that_ends_inside_a_character_is_kept_without_it() -> None:
+    def halves(ids: Sequence[int]) -> str:
+        return bytes(ids).decode(errors="replace")
+
+    def text(ids: Sequence[int]) -> Completion:
+        return Completion(list(ids), halves(ids), "length")
+
+    face = "😀".encode()
+    spec = SpecThink(Setting([], 20, halves, encode), large="large", small="small")
+    play(spec, Completion([*b"1.\n\n"], "1.\n\n", "stop", "\n\n"), text(b"so " + face[:3]))
+    assert spec.answer.token_ids == [*b"1.\n\nso "]
+    assert [segment.n_tokens for segment in spec.answer.segments] == [4, 3]
+    play(spec, text(b"is " + face), text(face[:2]))
+    assert spec.answer.token_ids == [*b"1.\n\nso is ", *face, *face[:2]], "nothing else was written"
+    play(spec, text(face[2:]), text(b"a" + face[:1]))
+    assert spec.answer.finish_reason == "length"
+    assert len(spec.answer.token_ids) == 20, "the budget is spent to the last token"

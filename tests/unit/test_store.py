@@ -5,16 +5,25 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from stages.generation import store as store_module
 from stages.generation.store import STORE, Store, answers_in, folders, size_of
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
 pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock is not waited for."""
+    monkeypatch.setattr(store_module, "LOCK_WITHIN_S", 0)
+
 
 RECIPE: Row = {"seed": 1, "cues": ["Thus"]}
 ONE, TWO, THREE = ("p1", "0"), ("p1", "1"), ("p2", "0")
@@ -136,6 +145,17 @@ def test_jobs_that_share_the_work_append_to_files_of_their_own(tmp_path: Path) -
         second.append(TWO, {"n": 2})
     both = Store(tmp_path)
     assert (both.row(ONE)["n"], both.row(TWO)["n"]) == (1, 2)
+
+
+def test_a_lock_that_is_given_up_soon_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_WITHIN_S", 10)
+    first = Store(tmp_path).__enter__()
+    monkeypatch.setattr(time, "sleep", lambda _: first.file.close())
+    with Store(tmp_path) as store:
+        store.append(ONE, {"n": 1})
+    assert ONE in Store(tmp_path)
 
 
 HOLD = """

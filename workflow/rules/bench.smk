@@ -18,7 +18,7 @@ rule measure:
     message:
         "Performance test: {wildcards.test}"
     shell:
-        "python -m stages.perf.{wildcards.test} --log {log} --out {output}"
+        "python -m stages.perf.{wildcards.test:q} --log {log:q} --out {output:q}"
 
 
 rule bench:
@@ -37,4 +37,4 @@ rule bench:
     message:
         "Table of the performance tests"
     shell:
-        "python -m stages.perf.table --log {log} --results {input} --out {output} --readme {params.page}"
+        "python -m stages.perf.table --log {log:q} --results {input:q} --out {output:q} --readme {params.page:q}"

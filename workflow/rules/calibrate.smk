@@ -1,7 +1,7 @@
 rule tokenizer:
     output:
-        "results/{pair}/problems/tokenizer.json",
-        "results/{pair}/problems/tokenizer.provenance.json",
+        file="results/{pair}/problems/tokenizer.json",
+        provenance="results/{pair}/problems/tokenizer.provenance.json",
     log:
         "logs/{pair}/tokenizer.log",
     benchmark:
@@ -15,7 +15,7 @@ rule tokenizer:
     message:
         "Tokenizer of {wildcards.pair}, once its models fit together"
     shell:
-        "python -m stages.tokenizer --pair {wildcards.pair} --recipe {params.recipe} --log {log} --out {output[0]}"
+        "python -m stages.tokenizer --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --out {output.file:q}"
 
 
 rule prepare:
@@ -38,30 +38,18 @@ rule prepare:
     message:
         "Problems and prompts of {wildcards.set}, {wildcards.pair}"
     shell:
-        "python -m stages.prepare --pair {wildcards.pair} --set {wildcards.set} --recipe {params.recipe} --log {log} --out {params.folder}"
+        "python -m stages.prepare --pair {wildcards.pair:q} --set {wildcards.set:q} --recipe {params.recipe:q} --log {log:q} --out {params.folder:q}"
 
 
-rule availability:
-    input:
-        lambda w: sets_of(w.pair),
-    output:
-        "results/{pair}/problems/unavailable.yaml",
-        "results/{pair}/problems/unavailable.provenance.json",
-    log:
-        "logs/{pair}/availability.log",
-    benchmark:
-        "logs/{pair}/availability.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        recipe=lambda w: recipe("availability", w.pair),
-        folder=lambda w, output: Path(output[0]).parent,
-    message:
-        "Benchmarks that {wildcards.pair} goes without"
-    shell:
-        "python -m stages.availability --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.folder} --out {output[0]}"
+# Targets: what dvc.yaml asks for of a pair.
+for pair in PARAMS.run:
+
+    rule:
+        name:
+            f"problems_of_{pair}"
+        input:
+            f"results/{pair}/problems/tokenizer.json",
+            sets_of(pair),
 
 
 rule traces:
@@ -85,7 +73,7 @@ rule traces:
     message:
         "Reasoning traces of {wildcards.pair}'s large model on the calibration set"
     shell:
-        "python -m stages.traces --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {input} --out {output}"
+        "python -m stages.traces --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {input:q} --out {output:q}"
 
 
 rule margins:
@@ -109,7 +97,7 @@ rule margins:
     message:
         "Probability margins of {wildcards.pair}'s small model on the traces"
     shell:
-        "python -m stages.margins --pair {wildcards.pair} --recipe {params.recipe} --log {log} --traces {input} --out {output}"
+        "python -m stages.margins --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --traces {input:q} --out {output:q}"
 
 
 rule cues:
@@ -133,4 +121,4 @@ rule cues:
     message:
         "Cue effects and selection for {wildcards.pair}"
     shell:
-        "python -m stages.cues --pair {wildcards.pair} --recipe {params.recipe} --log {log} --margins {input} --out {output.table} --selected {output.selected}"
+        "python -m stages.cues --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --margins {input:q} --out {output.table:q} --selected {output.selected:q}"

@@ -1,10 +1,14 @@
+import os
+import re
+
 from snakemake.exceptions import WorkflowError
 from stages.config import params as settings
 from stages.config import selection
 from stages.runtime.errors import UserError
 from stages.tracking import recipes, status
-from stages.tracking.recipes import Target
+from stages.tracking.targets import Target
 
+os.environ["PYTHONUTF8"] = "1"  # for the jobs, whatever the locale
 if config:
     raise WorkflowError("--config is not read here; edit params.yaml instead")
 try:
@@ -17,11 +21,11 @@ except UserError as error:
 def prepare_dag(*args, plain=workflow._prepare_dag, **kwargs):
     """Have Snakemake make again what stages/tracking/status.py finds out of date.
 
-    Its own triggers know times and parameters; a result depends on code and models as well.
+    Its own triggers know times and parameters; a result depends on code and models as well. As with
+    outputs of a killed run, only those are made again that a target needs.
     """
-    forced = frozenset([*workflow.dag_settings.forcerun, *OUT_OF_DATE])
-    workflow.dag_settings.forcerun = forced
-    return plain(*args, **kwargs)
+    plain(*args, **kwargs)
+    workflow.dag.forcefiles.update(OUT_OF_DATE)
 
 
 workflow._prepare_dag = prepare_dag
@@ -45,18 +49,10 @@ def sets_of(pair):
     )
 
 
-def benchmarks_of(pair, method):
-    """The problem sets that a method answers, and which of them cannot be read."""
+def benchmarks_of(pair, method="large"):
+    """The problem sets that a method answers."""
     names = selection.benchmarks_of(PARAMS, pair, method)
-    return [
-        *expand("results/{pair}/problems/{set}.parquet", pair=pair, set=names),
-        f"results/{pair}/problems/unavailable.yaml",
-    ]
-
-
-def sets_and_gaps(pair):
-    """The benchmarks of a pair, and which of them cannot be read."""
-    return benchmarks_of(pair, "large")
+    return expand("results/{pair}/problems/{set}.parquet", pair=pair, set=names)
 
 
 def mined(pair, method):
@@ -93,10 +89,13 @@ def gpus(pair, roles):
     return sum(engines[role].gpus for role in set(roles))
 
 
+def one_of(names):
+    """A pattern for one of these names, which may have dots."""
+    return "|".join(map(re.escape, dict.fromkeys(names)))
+
+
 wildcard_constraints:
-    pair="|".join(PARAMS.pairs),
-    set="|".join(
-        dict.fromkeys(s for p in PARAMS.pairs.values() for s in p.problem_sets)
-    ),
-    method="|".join(PARAMS.all_methods),
+    pair=one_of(PARAMS.pairs),
+    set=one_of(s for p in PARAMS.pairs.values() for s in p.problem_sets),
+    method=one_of(PARAMS.all_methods),
     part=r"\d+",

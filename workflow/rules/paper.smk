@@ -30,7 +30,7 @@ rule tables:
     message:
         "Tables"
     shell:
-        "python -m stages.tables --recipe {params.recipe} --log {log} --summaries results/summaries --out results/tables"
+        "python -m stages.tables --recipe {params.recipe:q} --log {log:q} --summaries results/summaries --out results/tables"
 
 
 rule figures:
@@ -57,7 +57,7 @@ rule figures:
     message:
         "Figures of {wildcards.pair}"
     shell:
-        "python -m stages.figures --pair {wildcards.pair} --recipe {params.recipe} --log {log} --table {input.table} --cues {input.cues} --margins {input.margins} --speed {input.speed} --latency {input.latency} --out results/figures"
+        "python -m stages.figures --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --table {input.table:q} --cues {input.cues:q} --margins {input.margins:q} --speed {input.speed:q} --latency {input.latency:q} --out results/figures"
 
 
 rule report:
@@ -81,4 +81,4 @@ rule report:
     message:
         "Report"
     shell:
-        "python -m stages.report --recipe {params.recipe} --log {log} --out {output.page}"
+        "python -m stages.report --recipe {params.recipe:q} --log {log:q} --out {output.page:q}"

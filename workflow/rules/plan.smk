@@ -10,4 +10,4 @@ rule plan:
     message:
         "What a run would do and take"
     shell:
-        "python -m stages.plan --log {log}"
+        "python -m stages.plan --log {log:q}"

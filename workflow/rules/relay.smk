@@ -2,8 +2,8 @@ rule cue_set:
     input:
         lambda w: mined(w.pair, w.method),
     output:
-        "results/{pair}/cue_sets/{method}.yaml",
-        "results/{pair}/cue_sets/{method}.provenance.json",
+        file="results/{pair}/cue_sets/{method}.yaml",
+        provenance="results/{pair}/cue_sets/{method}.provenance.json",
     log:
         "logs/{pair}/cue_set-{method}.log",
     benchmark:
@@ -14,11 +14,11 @@ rule cue_set:
         runtime=10,
     params:
         recipe=lambda w: recipe("cue_set", w.pair, w.method),
-        mined=lambda w, input: f"--mined {input}" if input else "",
+        mined=lambda w, input: ["--mined", *input] if input else [],
     message:
         "The words at which {wildcards.method} hands over"
     shell:
-        "python -m stages.cue_set --pair {wildcards.pair} --method {wildcards.method} --recipe {params.recipe} --log {log} {params.mined} --out {output[0]}"
+        "python -m stages.cue_set --pair {wildcards.pair:q} --method {wildcards.method:q} --recipe {params.recipe:q} --log {log:q} {params.mined:q} --out {output.file:q}"
 
 
 # Targets: what dvc.yaml asks for of a pair.
@@ -56,7 +56,7 @@ rule replay:
     message:
         "Where the relay would hand over in {wildcards.pair}'s traces"
     shell:
-        "python -m stages.replay --pair {wildcards.pair} --recipe {params.recipe} --log {log} --traces {input.traces} --tokenizer {input.tokenizer} --cues {input.cues} --out {output.values}"
+        "python -m stages.replay --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --traces {input.traces:q} --tokenizer {input.tokenizer:q} --cues {input.cues:q} --out {output.values:q}"
 
 
 rule infer:
@@ -82,7 +82,7 @@ rule infer:
     message:
         "Answers of {wildcards.method} to {wildcards.pair}'s benchmarks, part {wildcards.part}"
     shell:
-        "python -m stages.infer --pair {wildcards.pair} --method {wildcards.method} --part {wildcards.part} --recipe {params.recipe} --log {log} --problems {params.problems} --cue-set {input.cues} --out {output}"
+        "python -m stages.infer --pair {wildcards.pair:q} --method {wildcards.method:q} --part {wildcards.part:q} --recipe {params.recipe:q} --log {log:q} --problems {params.problems:q} --cue-set {input.cues:q} --out {output:q}"
 
 
 rule merge:
@@ -105,12 +105,12 @@ rule merge:
     message:
         "All answers of {wildcards.method} to {wildcards.pair}'s benchmarks"
     shell:
-        "python -m stages.merge --pair {wildcards.pair} --method {wildcards.method} --recipe {params.recipe} --log {log} --problems {params.problems} --receipts {input.receipts} --out {output}"
+        "python -m stages.merge --pair {wildcards.pair:q} --method {wildcards.method:q} --recipe {params.recipe:q} --log {log:q} --problems {params.problems:q} --receipts {input.receipts:q} --out {output:q}"
 
 
 rule score:
     input:
-        problems=lambda w: sets_and_gaps(w.pair),
+        problems=lambda w: benchmarks_of(w.pair),
         generations=lambda w: generations_of(methods_of(w.pair), w.pair),
     output:
         "results/{pair}/scores.parquet",
@@ -129,12 +129,12 @@ rule score:
     message:
         "Scores of every method of {wildcards.pair}"
     shell:
-        "python -m stages.score --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --generations {params.generations} --out {output}"
+        "python -m stages.score --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {params.problems:q} --generations {params.generations:q} --out {output:q}"
 
 
 rule summary:
     input:
-        problems=lambda w: sets_and_gaps(w.pair),
+        problems=lambda w: benchmarks_of(w.pair),
         scores="results/{pair}/scores.parquet",
         generations=lambda w: generations_of(methods_of(w.pair), w.pair),
     output:
@@ -159,7 +159,7 @@ rule summary:
     message:
         "Pass@1 of every method of {wildcards.pair}"
     shell:
-        "python -m stages.summary --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --scores {input.scores} --generations {params.generations} --out {params.out}"
+        "python -m stages.summary --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {params.problems:q} --scores {input.scores:q} --generations {params.generations:q} --out {params.out:q}"
 
 
 rule latency:
@@ -192,7 +192,7 @@ rule latency:
     message:
         "Latency of every method of {wildcards.pair}"
     shell:
-        "python -m stages.latency --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {input.problems} --cue-sets {params.cue_sets} --out {output}"
+        "python -m stages.latency --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {input.problems:q} --cue-sets {params.cue_sets:q} --out {output:q}"
 
 
 rule speed:
@@ -214,12 +214,12 @@ rule speed:
     message:
         "Speedup of every method of {wildcards.pair}"
     shell:
-        "python -m stages.speed --pair {wildcards.pair} --recipe {params.recipe} --log {log} --latency {input} --out {output.table}"
+        "python -m stages.speed --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --latency {input:q} --out {output.table:q}"
 
 
 rule answer_stage:
     input:
-        problems=lambda w: sets_and_gaps(w.pair),
+        problems=lambda w: benchmarks_of(w.pair),
         large="results/{pair}/generations/large",
     output:
         table="results/summaries/{pair}/answer_stage.csv",
@@ -241,7 +241,7 @@ rule answer_stage:
     message:
         "Answer stages by {wildcards.pair}'s small model behind the large one's reasoning"
     shell:
-        "python -m stages.answer_stage --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --large {input.large} --out {output.table}"
+        "python -m stages.answer_stage --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {params.problems:q} --large {input.large:q} --out {output.table:q}"
 
 
 rule ablation:
@@ -268,4 +268,4 @@ rule ablation:
     message:
         "Ablations of {wildcards.pair}'s relay"
     shell:
-        "python -m stages.ablation --pair {wildcards.pair} --recipe {params.recipe} --log {log} --problems {params.problems} --generations {params.generations} --out {output.table}"
+        "python -m stages.ablation --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {params.problems:q} --generations {params.generations:q} --out {output.table:q}"

@@ -1,4 +1,5 @@
-from stages.runtime import one_run, slurm
+from stages.runtime import one_run, owners, slurm
+from stages.tracking import files
 
 
 # Seconds of one core, or in need of the network, or about this machine: on a cluster these run where
@@ -6,7 +7,6 @@ from stages.runtime import one_run, slurm
 localrules:
     ablation,
     all,
-    availability,
     bench,
     cue_set,
     figures,
@@ -26,8 +26,12 @@ onstart:
         try:
             # Held by the process: the lock lasts as long as it.
             workflow.run_lock = one_run.claim()
+            owners.own()
         except UserError as error:
             raise WorkflowError(str(error)) from None
+        if workflow.executor_plugin.name == "local":
+            # Jobs of a run that was killed have ended, unlike a cluster's.
+            files.remove_leftovers()
     if workflow.executor_plugin.name == "slurm":
         try:
             slurm.check(
