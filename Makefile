@@ -39,7 +39,7 @@ test: setup ## Run all tests: unit, integration with real engines, end to end
 	pytest
 
 test-fast: setup ## Run the unit tests: no engine, no pipeline (1 minute)
-	pytest tests/unit
+	pytest --numprocesses auto --quiet tests/unit
 
 lint: setup ## Check style, types and the workflow; change nothing (1 minute, then 10 seconds)
 	ruff check .

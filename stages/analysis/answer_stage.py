@@ -6,7 +6,8 @@ compared with the large model's, whether it is right or wrong.
 
 import polars as pl
 
-from stages.analysis.grading import is_correct, last_boxed
+from stages.analysis.boxes import last_boxed
+from stages.analysis.grading import is_correct
 from stages.config.schema import Scoring
 from stages.generation.answering import Task
 

@@ -4,11 +4,11 @@ A missing final answer is wrong, and so is one that the budget cut off. A missin
 an error, not a wrong answer.
 """
 
-import re
-
 import polars as pl
-from math_verify import LatexExtractionConfig, parse, verify
 
+from stages.analysis.boxes import last_boxed
+from stages.analysis.choices import choice_letter
+from stages.analysis.equality import same_math
 from stages.config.schema import Scoring
 
 SCHEMA = pl.Schema(
@@ -22,21 +22,6 @@ SCHEMA = pl.Schema(
         "correct": pl.Boolean,
     }
 )
-TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*)\}")
-PERCENT = re.compile(r"\s*\\?%$")
-
-
-def last_boxed(text: str) -> str | None:
-    r"""Return the content of the last complete \boxed{...} in `text`; None without one."""
-    start = text.rfind(r"\boxed{")
-    while start >= 0:
-        depth = 0
-        for i in range(start + len(r"\boxed"), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[i], 0)
-            if depth == 0:
-                return text[start + len(r"\boxed{") : i].strip()
-        start = text.rfind(r"\boxed{", 0, start)
-    return None
 
 
 def is_correct(predicted: str | None, gold: str, scoring: Scoring) -> bool:
@@ -45,49 +30,7 @@ def is_correct(predicted: str | None, gold: str, scoring: Scoring) -> bool:
         return False
     if scoring == "choice":
         return choice_letter(predicted) == gold
-    wanted, given = tidy(gold), tidy(predicted)
-    if words(wanted) == words(given):
-        return True
-    return any(same_value(*pair) for pair in percent_readings(wanted, given))
-
-
-def same_value(gold: str, predicted: str) -> bool:
-    """Return whether math-verify finds two answers equal; "x > 2" and "(2, \\infty)" are."""
-    latex = [LatexExtractionConfig()]
-    wanted, given = (parse(f"\\boxed{{{text}}}", latex) for text in (gold, predicted))
-    return bool(verify(wanted, given, allow_set_relation_comp=True))
-
-
-def tidy(answer: str) -> str:
-    r"""Return `answer` in a form that math-verify can read.
-
-    No full stop at its end, no thin spaces between thousands (10\,000), degree signs in LaTeX.
-    """
-    answer = answer.strip().removesuffix(".")
-    answer = re.sub(r"°|\\degree(?![a-z])", r"^\\circ", answer)
-    return re.sub(r"(?<=\d)\\[,;: ](?=\d{3}(?!\d))", "", answer)
-
-
-def percent_readings(*answers: str) -> list[list[str]]:
-    """Return the possible meanings of percent signs: 10 % is 10 if asked in percent, or 0.1."""
-    bare = [PERCENT.sub("", answer) for answer in answers]
-    hundredths = [
-        f"\\frac{{{number}}}{{100}}" if number != answer else answer
-        for number, answer in zip(bare, answers, strict=True)
-    ]
-    return [bare] if bare == hundredths else [bare, hundredths]
-
-
-def words(answer: str) -> str:
-    r"""Return an answer as text in lower case: \text{June 20} is june 20."""
-    return " ".join(TEXT.sub(r"\1", answer).casefold().split())
-
-
-def choice_letter(predicted: str) -> str | None:
-    r"""Return the letter of "B", "(B)", "\text{B}", "B) 7 m"; None for other answers."""
-    bare = TEXT.sub(r"\1", predicted).strip()
-    match = re.fullmatch(r"\(?([A-Za-z])(?:[).:].*)?", bare, re.DOTALL)
-    return match[1].upper() if match else None
+    return same_math(gold, predicted)
 
 
 def score(frame: pl.DataFrame, problems: pl.DataFrame, scoring: Scoring) -> pl.DataFrame:

@@ -17,13 +17,13 @@ def claim(lock: Path = LOCK) -> IO[str]:
     """
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("a+", encoding="utf-8")
+        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UserError(f"{lock}: cannot be written to: {error.strerror}") from error
+    file = os.fdopen(number, "r+", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        file.seek(0)
         owner = file.read().strip() or "unknown"
         file.close()
         raise UserError(

@@ -32,3 +32,14 @@ def test_a_second_run_is_told_who_runs_and_a_killed_run_leaves_no_lock(tmp_path:
             claim(lock)
         os.kill(first.pid, signal.SIGKILL)
     claim(lock).close()
+
+
+def test_a_lock_that_cannot_be_written_or_is_a_link_is_named(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs", encoding="utf-8")
+    (tmp_path / "run.lock").symlink_to(theirs)
+    with pytest.raises(UserError, match=r"run\.lock: cannot be written to: Too many levels of"):
+        claim(tmp_path / "run.lock")
+    assert theirs.read_text(encoding="utf-8") == "theirs"
+    with pytest.raises(UserError, match="cannot be written to: File exists"):
+        claim(theirs / "run.lock")

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from demo_pair import task
-from stages.analysis.grading import last_boxed
+from stages.analysis.boxes import last_boxed
 from tests.scripted.engine import DEFAULTS, Cache, cut
 from tests.scripted.writer import ASSISTANT, Writer, margin, parse
 
