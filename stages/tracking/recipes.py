@@ -34,12 +34,13 @@ from stages.tracking.targets import FOLDER, STAGES, Stage, Target, targets
 LOCK = Path("containers/requirements.lock")
 # Libraries whose version decides results, by the name that they are imported by.
 DECIDING = {
-    "math_verify": "math-verify",
-    "matplotlib": "matplotlib",
-    "numpy": "numpy",
-    "seaborn": "seaborn",
-    "tokenizers": "tokenizers",
-    "transformers": "transformers",
+    "math_verify": ("math-verify", "latex2sympy2-extended"),
+    "matplotlib": ("matplotlib",),
+    "numpy": ("numpy",),
+    "seaborn": ("seaborn",),
+    "sympy": ("sympy",),
+    "tokenizers": ("tokenizers",),
+    "transformers": ("transformers",),
 }
 # Run as a program by every stage that starts engines on a CPU.
 SERVER = "stages.engine.serve"
@@ -225,7 +226,8 @@ def code_of(*roots: str) -> Row:
     """
     modules = code.closure(*roots)
     imported = code.libraries(modules)
-    packages = {name: installed(DECIDING[name]) for name in sorted(imported & set(DECIDING))}
+    deciding = (name for library in sorted(imported & set(DECIDING)) for name in DECIDING[library])
+    packages = {name: installed(name) for name in deciding}
     if SERVER in modules:
         packages["vllm"] = vllm_version()
     return {"packages": packages, "code": modules}

@@ -155,7 +155,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def until(found: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
+def until(found: Callable[[], Any], what: str, timeout_s: float = 300) -> Any:
     """What `found` returns, once that is something."""
     deadline = time.monotonic() + timeout_s
     while not (result := found()):
