@@ -1,6 +1,5 @@
 """Read traces from a file one at a time, so that memory does not grow with the file."""
 
-import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,14 +118,15 @@ def encode(text: Any, tokenizer: Tokenizer, where: str) -> list[int]:
 def checked(ids: Any, tokenizer: Tokenizer, where: str) -> list[int]:
     """Return token ids, none for None; UserError if one is not in the tokenizer."""
     if not isinstance(ids, list | None):
-        raise UserError(f"{where}: token_ids {reprlib.repr(ids)} are not a list")
+        raise UserError(f"{where}: token_ids {cells.shown(ids)} are not a list")
     for token in ids or []:
         if type(token) is not int:
-            raise UserError(f"{where}: token {reprlib.repr(token)} is not a whole number")
+            raise UserError(f"{where}: token {cells.shown(token)} is not a whole number")
     for token in set(ids or []):
         if not 0 <= token < MAX_TOKEN or tokenizer.id_to_token(token) is None:
-            shown = reprlib.repr(token)
-            raise UserError(f"{where}: token {shown} is not in the tokenizer; give the traces' own")
+            raise UserError(
+                f"{where}: token {cells.shown(token)} is not in the tokenizer; give the traces' own"
+            )
     return ids or []
 
 

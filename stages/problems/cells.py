@@ -24,7 +24,7 @@ def text(value: Any, where: str, column: str) -> str:
             raise UserError(f"{at}: half a character (a lone surrogate)")
         return value.strip()
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise UserError(f"{at}: {reprlib.repr(value)} is neither text nor a number")
+        raise UserError(f"{at}: {shown(value)} is neither text nor a number")
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     if not number.is_finite():
         raise UserError(f"{at}: {number} is not a finite number")
@@ -53,8 +53,12 @@ def written_out(number: Decimal) -> str:
 def problem_id(value: Any, where: str) -> int:
     """Return an id; UserError unless it is a whole number of 64 bits. 1.0 is refused, not 1."""
     if type(value) is not int:
-        shown = value if isinstance(value, Decimal) else reprlib.repr(value)
-        raise UserError(f"{where}: problem_id {shown} is not a whole number")
+        raise UserError(f"{where}: problem_id {shown(value)} is not a whole number")
     if not -MAX_ID <= value < MAX_ID:
-        raise UserError(f"{where}: problem_id {reprlib.repr(value)} does not fit into 64 bits")
+        raise UserError(f"{where}: problem_id {shown(value)} does not fit into 64 bits")
     return value
+
+
+def shown(value: Any) -> str:
+    """Return a value as it is shown in an error: numbers as written, long ones shortened."""
+    return str(value)[:40] if isinstance(value, Decimal) else reprlib.repr(value)
