@@ -1,6 +1,5 @@
 """Read traces from a file one at a time, so that memory does not grow with the file."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
+from stages.problems import cells
 from stages.runtime.errors import UserError
+from stages.tracking import jsonl
 from stages.tracking.files import Row
 
 BATCH_ROWS = 16
 BUFFER_BYTES = 1 << 20  # otherwise pyarrow keeps a whole row group in memory
+MAX_TOKEN = 2**32
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,12 @@ class Trace:
 
 
 def read(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
-    """Yield the traces of a .jsonl or .parquet file, in order; UserError if it is not valid."""
-    readers: dict[str, Callable[[Path, Tokenizer], Iterator[Trace]]] = {
+    """Yield the traces of a .jsonl or .parquet file, in order; UserError if it is not valid.
+
+    A row has `token_ids`, as in the pipeline's own tables, or `text`, and it may have `problem_id`.
+    If it has both, they must agree: with another model's tokenizer they do not.
+    """
+    readers: dict[str, Callable[[Path], Iterator[tuple[int, str, Row]]]] = {
         ".jsonl": read_jsonl,
         ".parquet": read_parquet,
     }
@@ -39,72 +45,96 @@ def read(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
         raise UserError(f"{path}: not a trace file; give one that ends in .parquet or .jsonl")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    n = 0
-    for trace in readers[path.suffix](path, tokenizer):
-        n += 1
-        yield trace
-    if not n:
+    number = None
+    for number, where, row in readers[path.suffix](path):
+        yield Trace(where, problem(row, number, where), ids_of(row, tokenizer, where))
+    if number is None:
         raise UserError(f"{path}: holds no trace")
 
 
-def read_jsonl(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
-    """Yield a trace per line: an object with `text` and, optionally, `problem_id`."""
-    with path.open("rb") as lines:
-        for n, line in enumerate(lines, start=1):
-            if line.strip():
-                row = parse(line, where := f"{path}, line {n}")
-                yield Trace(where, problem(row, n), encode(row["text"], tokenizer, where))
+def read_jsonl(path: Path) -> Iterator[tuple[int, str, Row]]:
+    """Yield the number of each line, where it is, and its object."""
+    for number, where, row in jsonl.read(path, "line"):
+        if not {"text", "token_ids"} & set(row):
+            raise UserError(
+                f"{where}: no key 'text'; each line is an object with the trace under it"
+            )
+        yield number, where, row
 
 
-def parse(line: bytes, where: str) -> Row:
-    """Return a line's object; UserError if it is not one."""
+def read_parquet(path: Path) -> Iterator[tuple[int, str, Row]]:
+    """Yield the number of each row, where it is, and its columns."""
+    number = 0
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON ({error}); correct or remove the line") from error
-    if not isinstance(row, dict) or "text" not in row:
-        raise UserError(f"{where}: no key 'text'; each line is an object with the trace under it")
-    return row
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as table:
+            names = set(table.schema_arrow.names)
+            if not {"token_ids", "text"} & names:
+                raise UserError(f"{path}: no column 'token_ids' or 'text'; are these traces?")
+            columns = names & {"problem_id", "token_ids", "text", "answer_text"}
+            for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=sorted(columns)):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, f"{path}, row {number}", row
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what = f"damaged behind row {number}" if number else "not a Parquet file"
+        raise UserError(f"{path}: {what}; remove it and make it again") from error
 
 
-def read_parquet(path: Path, tokenizer: Tokenizer) -> Iterator[Trace]:
-    """Yield a trace per row, with `token_ids` as in the pipeline's own tables, or with `text`."""
-    try:
-        table = pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet file; remove it and make it again") from error
-    with table:
-        names = set(table.schema_arrow.names)
-        column = next((name for name in ("token_ids", "text") if name in names), None)
-        if column is None:
-            raise UserError(f"{path}: no column 'token_ids' or 'text'; are these traces?")
-        columns = [column, *({"problem_id"} & names)]
-        n = 0
-        for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-            for row in batch.to_pylist():
-                n += 1
-                where, value = f"{path}, row {n}", row[column]
-                convert = encode if column == "text" else checked
-                yield Trace(where, problem(row, n), convert(value, tokenizer, where))
-
-
-def problem(row: Row, n: int) -> str | int:
-    """Return a row's problem_id; `n`, its number, without one."""
+def problem(row: Row, number: int, where: str) -> str | int:
+    """Return a row's problem_id; its own number without one. 1.0 is the same problem as 1."""
     given = row.get("problem_id")
-    return n if given is None else str(given)
+    if given is None:
+        return number
+    if isinstance(given, str) and cells.encodable(given):
+        return given
+    try:
+        whole = not isinstance(given, bool) and given == int(given)
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    return str(cells.problem_id(int(given) if whole else given, where))
+
+
+def ids_of(row: Row, tokenizer: Tokenizer, where: str) -> list[int]:
+    """Return a row's tokens, as given or those of its text."""
+    if "token_ids" not in row:
+        return encode(row["text"], tokenizer, where)
+    ids = checked(row["token_ids"], tokenizer, where)
+    for name in ("text", "answer_text"):
+        if not agree(row.get(name), ids, tokenizer):
+            raise UserError(
+                f"{where}: '{name}' is not what its token_ids say; give the tokenizer of the model "
+                "that wrote it"
+            )
+    return ids
 
 
 def encode(text: Any, tokenizer: Tokenizer, where: str) -> list[int]:
     """Return a text's tokens."""
-    try:
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
-    except TypeError as error:
-        raise UserError(f"{where}: 'text' is not a text of whole Unicode characters") from error
+    if not isinstance(text, str) or not cells.encodable(text):
+        raise UserError(f"{where}: 'text' is not a text of whole Unicode characters")
+    return list(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def checked(ids: list[int] | None, tokenizer: Tokenizer, where: str) -> list[int]:
-    """Return token ids; UserError if one is not in the tokenizer."""
+def checked(ids: Any, tokenizer: Tokenizer, where: str) -> list[int]:
+    """Return token ids, none for None; UserError if one is not in the tokenizer."""
+    if not isinstance(ids, list | None):
+        raise UserError(f"{where}: token_ids {cells.shown(ids)} are not a list")
+    for token in ids or []:
+        if type(token) is not int:
+            raise UserError(f"{where}: token {cells.shown(token)} is not a whole number")
     for token in set(ids or []):
-        if tokenizer.id_to_token(token) is None:
-            raise UserError(f"{where}: token {token} is not in the tokenizer; give the traces' own")
+        if not 0 <= token < MAX_TOKEN or tokenizer.id_to_token(token) is None:
+            raise UserError(
+                f"{where}: token {cells.shown(token)} is not in the tokenizer; give the traces' own"
+            )
     return ids or []
+
+
+def agree(text: Any, ids: list[int], tokenizer: Tokenizer) -> bool:
+    """Return whether token ids hold a text, if there is one; special tokens may be left out."""
+    if not isinstance(text, str) or not text.strip():
+        return True
+    return any(
+        text.strip() in tokenizer.decode(ids, skip_special_tokens=skipped)
+        for skipped in (False, True)
+    )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ from string import ascii_uppercase
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from huggingface_hub import constants
 
 from demo_pair import task
 from stages.config.schema import Benchmark, DemoPair, File, Given, Hub
 from stages.engine.hub import check_readable, one_line, unreachable
+from stages.problems import cells
 from stages.runtime.errors import UserError
+from stages.tracking import jsonl
 from stages.tracking.files import Row
 
 log = logging.getLogger(__name__)
@@ -113,6 +118,8 @@ def as_problems(where: str, rows: Sequence[tuple[int, Row]], with_choices: bool)
     need_columns(where, columns, wanted)
     problems: dict[int, Problem] = {}
     for i, (number, row) in enumerate(rows):
+        if "problem_id" in columns and row.get("problem_id") is None:
+            raise UserError(f"{where}, row {number}: no problem_id, but there is such a column")
         problem = as_problem(f"{where}, row {number}", row, i, with_choices)
         if problem.problem_id in problems:
             raise UserError(f"{where}, row {number}: problem_id {problem.problem_id} again")
@@ -130,34 +137,36 @@ def need_columns(where: str, columns: Iterable[str], wanted: Iterable[str]) -> N
 
 def as_problem(where: str, row: Row, default_id: int, with_choices: bool) -> Problem:
     """Return the problem of one row; UserError, with `where`, if it is not valid."""
-    text, answer = plain(row.get("problem")), plain(row.get("answer"))
-    number = row.get("problem_id", default_id)
+    text, answer = (cells.text(row.get(name), where, name) for name in ("problem", "answer"))
+    number = cells.problem_id(row.get("problem_id", default_id), where)
     if not text:
         raise UserError(f"{where}: the problem is empty")
     if not answer:
         raise UserError(f"{where}: there is no answer")
-    if type(number) is not int:
-        raise UserError(f"{where}: problem_id {number!r} is not a whole number")
     if not with_choices:
         return Problem(number, text, answer)
-    given = row.get("choices")
-    choices = tuple(map(plain, given)) if isinstance(given, list) else ()
-    if not 2 <= len(choices) <= len(ascii_uppercase) or "" in choices:
-        raise UserError(f"{where}: choices must be 2 to 26 texts")
+    choices = as_choices(row.get("choices"), where)
     letters = ascii_uppercase[: len(choices)]
     if len(answer) != 1 or answer not in letters:
         raise UserError(
-            f"{where}: answer '{answer}' is not the letter of a choice, A to {letters[-1]}"
+            f"{where}: answer {reprlib.repr(answer)} is not the letter of a choice, "
+            f"A to {letters[-1]}"
         )
     return Problem(number, text, answer, choices)
 
 
-def plain(value: Any) -> str:
-    """Return a cell as text: None is empty, 27.0 is 27 (integer columns with gaps are floats)."""
-    if value is None:
-        return ""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value).strip()
+def as_choices(given: Any, where: str) -> tuple[str, ...]:
+    """Return a row's options; UserError if there are too few or two without blanks are the same."""
+    options = given if isinstance(given, list) else []
+    choices = tuple(cells.text(option, where, "choices") for option in options)
+    if not 2 <= len(choices) <= len(ascii_uppercase) or "" in choices:
+        raise UserError(f"{where}: choices must be 2 to 26 texts")
+    for letter, choice in zip(ascii_uppercase, choices, strict=False):
+        first = ascii_uppercase[choices.index(choice)]
+        if first != letter:
+            same = reprlib.repr(choice)
+            raise UserError(f"{where}: choices {first} and {letter} are the same: {same}")
+    return choices
 
 
 def from_file(file: File) -> list[tuple[int, Row]]:
@@ -168,30 +177,21 @@ def from_file(file: File) -> list[tuple[int, Row]]:
     if not path.is_file():
         raise UserError(f"{path}: no such file (source: file)")
     if path.suffix == ".jsonl":
-        return read_jsonl(path)
+        return [(number, row) for number, _, row in jsonl.read(path, "row")]
+    return list(enumerate(parquet_rows(path), start=1))
+
+
+def parquet_rows(path: Path) -> list[Row]:
+    """Return the rows of a Parquet file; a short floating-point number is what it prints."""
     try:
-        return list(enumerate(pl.read_parquet(path).iter_rows(named=True), start=1))
-    except pl.exceptions.PolarsError as error:
+        table = pq.ParquetFile(path).read()
+        for i, field in enumerate(table.schema):
+            if pa.types.is_float32(field.type):  # 0.1, not 0.10000000149011612
+                printed = table[i].cast(pa.string()).cast(pa.float64())
+                table = table.set_column(i, field.name, printed)
+        rows: list[Row] = table.to_pylist()
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a Parquet file ({one_line(error)})") from error
-
-
-def read_jsonl(path: Path) -> list[tuple[int, Row]]:
-    """Return (number of the line, object) of every line that is not blank."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from error
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, row {number}: not valid JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, row {number}: not a JSON object")
-        rows.append((number, row))
     return rows
 
 
@@ -204,10 +204,10 @@ def from_hub(hub: Hub) -> list[tuple[int, Row]]:
     where = f"{hub.path} on the hub"
     need_columns(where, data.column_names, (columns.problem, columns.answer, *columns.wrong))
     rows: list[tuple[int, Row]] = []
-    for number, cells in enumerate(data, start=1):
-        row = {"problem": cells[columns.problem], "answer": cells[columns.answer]}
+    for number, given in enumerate(data, start=1):
+        row = {"problem": given[columns.problem], "answer": given[columns.answer]}
         if columns.wrong:
-            options = [cells[column] for column in (columns.answer, *columns.wrong)]
+            options = [given[column] for column in (columns.answer, *columns.wrong)]
             row.update(answer="A", choices=options)
         rows.append((number, row))
     return rows

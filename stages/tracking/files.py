@@ -56,6 +56,9 @@ def try_to_write(folder: Path) -> None:
 
 def check_room() -> None:
     """Raise UserError if results, finished answers or logs could not be written to disk."""
+    here = str(Path.cwd())
+    if "{" in here or "}" in here:
+        raise UserError(f"{here}: DVC fails in a folder with {{ or }} in its path: rename it")
     for folder in WRITTEN:
         try:
             folder.mkdir(exist_ok=True)

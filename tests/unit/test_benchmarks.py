@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import datasets
 import httpx2
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from datasets import Dataset, DatasetDict
@@ -22,6 +26,7 @@ from huggingface_hub.errors import (
 )
 from pydantic import TypeAdapter
 
+from stages.analysis.grading import is_correct
 from stages.config.schema import Benchmark, Columns, DemoPair, File, Hub, Scoring
 from stages.engine.hub import UnavailableError
 from stages.problems.sources import Problem, checksum, lettered, load
@@ -180,8 +185,222 @@ def test_a_file_that_cannot_be_read_is_named(
 
 def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_bytes('{"problem": "é", "answer": 1}'.encode("latin-1"))
-    with pytest.raises(UserError, match=r"own\.jsonl: not UTF-8 text"):
+    with pytest.raises(UserError, match=r"own\.jsonl, row 1: not UTF-8 text"):
         read(str(tmp_path / "own.jsonl"))
+
+
+def raw(folder: Path, *lines: str | bytes) -> str:
+    """The lines as a JSONL file, as they are."""
+    path = folder / "own.jsonl"
+    path.write_bytes(b"".join(x if isinstance(x, bytes) else x.encode() for x in lines))
+    return str(path)
+
+
+def gold(path: str, **settings: Any) -> list[str]:
+    """The gold answers of a local file."""
+    answers: list[str] = read(path, **settings)["gold"].to_list()
+    return answers
+
+
+LINE = '{"problem": "Q", "answer": %s}\n'
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("7", "7"),
+        ('"033"', "033"),
+        ("27.0", "27"),
+        ("0.50", "0.5"),
+        ("0.00001", "0.00001"),
+        ("1e-5", "0.00001"),
+        ("1E3", "1000"),
+        ("-0.0", "0"),
+        ("0", "0"),
+        ("0.1234567890123456789", "0.1234567890123456789"),
+        ("12345678901234567890", "12345678901234567890"),
+        ('" x "', "x"),
+    ],
+)
+def test_an_answer_is_the_text_or_the_number_that_is_written(
+    tmp_path: Path, written: str, text: str
+) -> None:
+    assert gold(raw(tmp_path, LINE % written)) == [text]
+
+
+def test_a_tiny_number_is_graded_by_its_value(tmp_path: Path) -> None:
+    (answer,) = gold(raw(tmp_path, LINE % "0.00001"))
+    assert is_correct("10^{-5}", answer, "math")
+    assert not is_correct("10^{-6}", answer, "math")
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("NaN", "NaN is not a finite number"),
+        ("Infinity", "Infinity is not a finite number"),
+        ("1e999", r"1\.0E\+999 is beyond the numbers that can be read"),
+        ("1e-999", "1.0E-999 is beyond the numbers"),
+        ("9" * 2000, r"1\.0E\+2000 is beyond the numbers"),
+        ('["7"]', r"\['7'\] is neither text nor a number"),
+        ('[{"role": "user", "content": "Q"}]', "is neither text nor a number"),
+        ('{"value": 7}', "is neither text nor a number"),
+        ("true", "True is neither text nor a number"),
+        ('"\\ud800"', r"half a character \(a lone surrogate\)"),
+    ],
+)
+@pytest.mark.parametrize("column", ["problem", "answer"])
+def test_a_cell_that_is_no_text_is_named_with_row_and_column(
+    tmp_path: Path, column: str, cell: str, message: str
+) -> None:
+    other = {"problem": "answer", "answer": "problem"}[column]
+    line = f'{{"{other}": "Q", "{column}": {cell}}}\n'
+    with pytest.raises(UserError, match=f"row 2, column '{column}': .*{message}") as caught:
+        read(raw(tmp_path, LINE % "7", line))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (LINE % ("9" * 5000), "row 2: a number of thousands of digits"),
+        ("[" * 100_000, "row 2: nested too deeply"),
+        ('{"problem": ' + "[" * 100_000, "row 2: nested too deeply"),
+        ('{"problem": "Q", "answer": 1, "answer": 2}', "row 2: the key 'answer' stands twice"),
+        (LINE % "033", "row 2: not valid JSON"),
+        ('{"problem": "Q", "ans', "row 2: not valid JSON"),
+        (LINE.strip() % "7" + LINE % "7", "row 2: not valid JSON"),
+        ((LINE % "7").encode("utf-16"), "row 2: not UTF-8 text"),
+        ("7\n", "row 2: not a JSON object"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(
+    tmp_path: Path, line: str | bytes, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(raw(tmp_path, LINE % "7", line))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n \n"])
+def test_a_byte_order_mark_and_line_ends_of_windows_are_read_over(tmp_path: Path, end: str) -> None:
+    path = raw(tmp_path, b"\xef\xbb\xbf", LINE.strip() % "1", end, LINE.strip() % "2")
+    assert gold(path) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["1.0"], r"row 1: problem_id 1\.0 is not a whole number"),
+        (["1", "1.0"], r"row 2: problem_id 1\.0 is not a whole number"),
+        (["true"], "row 1: problem_id True is not a whole number"),
+        (["1", "null"], "row 2: no problem_id, but there is such a column"),
+        ([str(2**63)], f"row 1: problem_id {2**63} does not fit into 64 bits"),
+        (["3", "4", "3"], "row 3: problem_id 3 again"),
+    ],
+)
+def test_an_id_is_a_whole_number_of_64_bits_and_there_once(
+    tmp_path: Path, ids: list[str], message: str
+) -> None:
+    lines = [f'{{"problem": "Q", "answer": 1, "problem_id": {one}}}\n' for one in ids]
+    with pytest.raises(UserError, match=message):
+        read(raw(tmp_path, *lines))
+
+
+def test_an_id_is_given_for_all_or_for_none(tmp_path: Path) -> None:
+    line = '{"problem": "Q", "answer": 1, "problem_id": 0}\n'
+    with pytest.raises(UserError, match="row 1: no problem_id"):
+        read(raw(tmp_path, LINE % "7", line))
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        (pa.array([0.00001]), "0.00001"),
+        (pa.array([0.1], pa.float32()), "0.1"),
+        (pa.array([2.0]), "2"),
+        (pa.array([Decimal("1.50")]), "1.5"),
+        (pa.array(["x"]).dictionary_encode(), "x"),
+        (pa.array(["x"], pa.large_string()), "x"),
+        (pa.array([2**64 - 1], pa.uint64()), str(2**64 - 1)),
+    ],
+)
+def test_a_parquet_cell_is_the_text_or_the_number_in_it(
+    tmp_path: Path, column: pa.Array, text: str
+) -> None:
+    path = tmp_path / "own.parquet"
+    pq.write_table(pa.table({"problem": ["Q"], "answer": column}), path)
+    assert gold(str(path)) == [text]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([float("nan")]),
+        pa.array([float("inf")]),
+        pa.array([b"7"]),
+        pa.array([["7"]]),
+        pa.array([True]),
+        pa.array([{"value": 7}]),
+        pa.array([date(2026, 1, 1)]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_parquet_cell_that_is_no_text_is_named_with_row_and_column(
+    tmp_path: Path, column: pa.Array
+) -> None:
+    path = tmp_path / "own.parquet"
+    pq.write_table(pa.table({"problem": ["Q"], "answer": column}), path)
+    with pytest.raises(UserError, match=r"own\.parquet, row 1, column 'answer': .* (neither|not)"):
+        read(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b'{"problem": "Q", "answer": 7}\n'])
+def test_what_is_no_parquet_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "own.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"own\.parquet: not a Parquet file") as caught:
+        read(str(tmp_path / "own.parquet"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.parquet"
+    pl.DataFrame({"problem": ["Q"] * 99, "answer": [1] * 99}).write_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes(40) + content[60:])
+    with pytest.raises(UserError, match=r"own\.parquet: not a Parquet file"):
+        read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ('["a", " a"]', "row 1: choices A and B are the same: 'a'"),
+        ('["a", "b", "a "]', "row 1: choices A and C are the same: 'a'"),
+        ('["1", 1.0]', "row 1: choices A and B are the same: '1'"),
+        ('[["a"], ["b"]]', r"row 1, column 'choices': \['a'\] is neither text nor a number"),
+        ("[NaN, 1]", "row 1, column 'choices': NaN is not a finite number"),
+        ('{"A": "x", "B": "y"}', "row 1: choices must be 2 to 26 texts"),
+    ],
+)
+def test_options_are_texts_or_numbers_and_no_two_are_the_same(
+    tmp_path: Path, choices: str, message: str
+) -> None:
+    line = f'{{"problem": "Q", "answer": "A", "choices": {choices}}}\n'
+    with pytest.raises(UserError, match=message):
+        read(raw(tmp_path, line), scoring="choice")
+
+
+def test_options_are_kept_as_they_are_given(tmp_path: Path) -> None:
+    rows = [{"problem": "Q", "answer": "A", "choices": ["[A] x", "[a] X", 1e-5]}]
+    frame = load("own", choice_file(write(tmp_path, rows)), 1, shuffle=False)[0]
+    assert frame["problem"].to_list() == ["Q\n\nA) [A] x\nB) [a] X\nC) 0.00001"]
+
+
+def choice_file(path: str) -> File:
+    """A local file of multiple-choice problems."""
+    return File(source="file", path=path, scoring="choice")
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_row(tmp_path: Path) -> None:

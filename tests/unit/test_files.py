@@ -101,6 +101,25 @@ def test_what_a_run_writes_into_is_tried_and_left_empty(
     assert found == sorted(files.WRITTEN)
 
 
+@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "a:b", "é", "大", "a\nb", "$HOME", "`x`"])
+def test_a_project_may_lie_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    check_room()
+
+
+@pytest.mark.parametrize("name", ["{pair}", "${x}"])
+def test_a_path_in_which_dvc_fails_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    with pytest.raises(UserError, match=r"DVC fails in a folder with \{ or \} in its path: rename"):
+        check_room()
+
+
 def test_a_file_in_place_of_a_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

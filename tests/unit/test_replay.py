@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from stages.analysis import trace_files
-from stages.analysis.cue_sets import cue_set
+from stages.analysis.cue_sets import cue_set, words_in
 from stages.analysis.replay import (
     Counts,
     Replayed,
@@ -93,6 +93,46 @@ def test_lines_without_a_problem_are_problems_of_their_own(tmp_path: Path) -> No
     assert (values["n_traces"], values["n_problems"]) == (4, 3)
 
 
+def problems(path: Path) -> list[str | int]:
+    """The problems of the traces in a file."""
+    return [trace.problem for trace in trace_files.read(path, TOKENIZER)]
+
+
+def test_one_is_the_same_problem_whether_it_is_written_with_a_fraction(tmp_path: Path) -> None:
+    lines = write(tmp_path / "t.jsonl", *({"problem_id": n, "text": "Thus"} for n in (1, 1.0, "1")))
+    assert problems(lines) == ["1"] * 3
+    pl.DataFrame({"problem_id": [1.0, None], "text": ["Thus"] * 2}).write_parquet(
+        tmp_path / "t.parquet"
+    )
+    assert problems(tmp_path / "t.parquet") == ["1", 2]
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "Thus"}\r\n')
+    assert problems(tmp_path / "t.jsonl") == [1]
+
+
+@pytest.mark.parametrize("name", ["text", "answer_text"])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_text_and_token_ids_that_disagree_are_of_another_tokenizer(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    path, ids = tmp_path / f"t.{kind}", encode(TRACE)
+    rows = [{name: TRACE, "token_ids": ids}, {name: TRACE, "token_ids": ids[::-1]}]
+    frame = pl.DataFrame(rows)
+    frame.write_parquet(path) if kind == "parquet" else frame.write_ndjson(path)
+    with pytest.raises(UserError, match=f"[wne] 2: '{name}' is not what its token_ids say"):
+        list(trace_files.read(path, TOKENIZER))
+
+
+@pytest.mark.parametrize("text", [TRACE, "7", f"  {TRACE}\n", "", None])
+def test_text_may_be_a_part_of_the_trace(tmp_path: Path, text: str | None) -> None:
+    pl.DataFrame(
+        {"text": [text], "token_ids": [encode(TRACE)]}, schema_overrides={"text": pl.String}
+    ).write_parquet(tmp_path / "t.parquet")
+    assert len(list(trace_files.read(tmp_path / "t.parquet", TOKENIZER))) == 1
+
+
 @pytest.mark.parametrize("column", ["text", "token_ids"])
 def test_parquet_and_jsonl_give_the_same_values(tmp_path: Path, column: str) -> None:
     lines = write(tmp_path / "t.jsonl", *[{"problem_id": n % 9, "text": TRACE} for n in range(40)])
@@ -128,8 +168,14 @@ def test_a_cue_file_is_a_list_or_a_methods_cue_set(tmp_path: Path) -> None:
     [
         ("kind: {a", "not valid YAML"),
         ("cues: [Thus]", "neither a list of cues nor a method's cue set"),
+        ("cues: [Thus]\nmatching: words", "matching is 'words', it must be boundary or substring"),
+        ("cues: Thus\nmatching: boundary", "cues are 'Thus', not a list of texts"),
         ("[]", "no cues in it"),
-        ("[1]", "no cues in it"),
+        ("[1]", "the cue 1 is not a text of a word or more"),
+        ("[' ']", "the cue ' ' is not a text of a word or more"),
+        ('["\\ud800"]', "is not a text of a word or more"),
+        ("[" * 5000, "nested too deeply"),
+        ("[2026-99-99]", "not valid YAML"),
     ],
 )
 def test_a_bad_cue_file_is_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -138,6 +184,24 @@ def test_a_bad_cue_file_is_one_line(tmp_path: Path, content: str, message: str) 
     with pytest.raises(UserError, match=message) as caught:
         cue_set(str(file))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_byte_order_mark_before_cues_is_read_over(tmp_path: Path, mark: str) -> None:
+    for name, content in (("c.yaml", "[Thus]\n"), ("c.csv", "cue,selected\nThus,true\n")):
+        (tmp_path / name).write_text(mark + content, encoding="utf-8")
+        assert cue_set(str(tmp_path / name)).cues == ("Thus",)
+
+
+def test_whether_a_cue_is_selected_is_true_or_false(tmp_path: Path) -> None:
+    (tmp_path / "cues.csv").write_text("cue,selected\nThus,yes\n")
+    with pytest.raises(UserError, match=r"columns cue and selected \(true or false\)"):
+        cue_set(str(tmp_path / "cues.csv"))
+
+
+def test_a_method_without_cues_has_none_and_no_matching(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("cues: []\nmatching: null\n")
+    assert words_in(tmp_path / "small.yaml") == []
 
 
 def test_an_unknown_cue_set_names_the_known_ones() -> None:
@@ -160,9 +224,24 @@ def test_a_missing_or_wrong_cue_file_is_named(tmp_path: Path, name: str) -> None
         (b"", "t.jsonl: holds no trace"),
         (b"\n\n", "t.jsonl: holds no trace"),
         (b'{"text": "Thus"}\n\n{"answer": "7"}\n', "line 3: no key 'text'"),
-        (b"[1]\n", "line 1: no key 'text'"),
+        (b"[1]\n", "line 1: not a JSON object"),
         (b'{"text": "Thus"}\n{"text"\n', "line 2: not valid JSON"),
-        (b"\xff\xfe\n", "line 1: not valid JSON"),
+        (b"\xff\xfe\n", "line 1: not UTF-8 text"),
+        (b'{"text": "Thus", "text": "So"}\n', "line 1: the key 'text' stands twice"),
+        (b'{"text": ' + b"9" * 5000 + b"}\n", "line 1: a number of thousands of digits"),
+        (b'{"text": ' + b"[" * 100_000, "line 1: nested too deeply"),
+        (
+            b'{"text": "Thus", "problem_id": 1.5}\n',
+            r"line 1: problem_id 1\.5 is not a whole number",
+        ),
+        (b'{"text": "Thus", "problem_id": NaN}\n', "line 1: problem_id nan is not a whole number"),
+        (b'{"text": "Thus", "problem_id": [1]}\n', r"line 1: problem_id \[1\] is not a whole"),
+        (b'{"text": "Thus", "problem_id": true}\n', "line 1: problem_id True is not a whole"),
+        (b'{"text": "Thus", "problem_id": "\\ud800"}\n', "line 1: problem_id .* is not a whole"),
+        (b'{"text": "Thus", "problem_id": 9223372036854775808}\n', "line 1: .* 64 bits"),
+        (b'{"token_ids": 5}\n', "line 1: token_ids 5 are not a list"),
+        (b'{"token_ids": [5, 6.0]}\n', r"line 1: token 6\.0 is not a whole number"),
+        (b'{"token_ids": [99999999999]}\n', "line 1: token 99999999999 is not in the tokenizer"),
         (b'{"text": 7}\n', "line 1: 'text' is not a text"),
         (b'{"text": "\\ud83d"}\n', "line 1: 'text' is not a text"),
         (b'{"text": ""}\n', "line 1: an empty trace"),
@@ -185,6 +264,13 @@ def test_a_bad_jsonl_file_is_one_line(tmp_path: Path, content: bytes, message: s
         ({"text": ["Thus", None]}, "row 2: 'text' is not a text"),
         ({"token_ids": [[5], [5, 9999]]}, "row 2: token 9999 is not in the tokenizer"),
         ({"token_ids": [[5], None]}, "row 2: an empty trace"),
+        ({"token_ids": [[5.0]]}, r"row 1: token 5\.0 is not a whole number"),
+        ({"token_ids": [[5, None]]}, "row 1: token None is not a whole number"),
+        ({"token_ids": [[-1]]}, "row 1: token -1 is not in the tokenizer"),
+        ({"token_ids": [["a"]]}, "row 1: token 'a' is not a whole number"),
+        ({"token_ids": [5]}, "row 1: token_ids 5 are not a list"),
+        ({"text": [b"Thus"]}, "row 1: 'text' is not a text"),
+        ({"text": ["Thus"], "problem_id": [1.5]}, r"row 1: problem_id 1\.5 is not a whole number"),
     ],
 )
 def test_a_bad_parquet_file_is_one_line(
