@@ -15,13 +15,8 @@ LONGEST_BASE = 107 - 63
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a new folder that only this user may enter, and remove it.
-
-    Folders whose owners were killed are removed first: an owner locks its folder, and the lock
-    goes with the process.
-    """
-    for folder in base().glob(f"{PREFIX}*"):
-        remove_ownerless(folder)
+    """Yield a new folder that only this user may enter, and remove it."""
+    sweep()
     folder, lock = make()
     try:
         yield folder
@@ -47,6 +42,15 @@ def make() -> tuple[Path, int]:
             if folder.exists():
                 return folder, lock
             os.close(lock)  # another process has removed it, for it was not locked yet
+
+
+def sweep() -> None:
+    """Remove the folders whose owners were killed.
+
+    An owner locks its folder, and the lock goes with the process.
+    """
+    for folder in base().glob(f"{PREFIX}*"):
+        remove_ownerless(folder)
 
 
 def remove_ownerless(folder: Path) -> None:

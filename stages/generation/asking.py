@@ -12,7 +12,7 @@ import uvloop
 
 from stages.config.schema import Infer, Sampling
 from stages.config.settings import Settings
-from stages.engine import models, server
+from stages.engine import models, scratch, server
 from stages.engine.client import Client, RequestFailedError
 from stages.engine.server import Engine
 from stages.engine.spec import EngineSpec, specs
@@ -48,6 +48,7 @@ def ask(
 
     Raises UserError if some failed: those that were finished stay in the store.
     """
+    scratch.sweep()  # a killed run may have left engines' files, though no answer is missing
     label = f"{job.target}"
     with answers_store(job.settings, method, cues, part) as store:
         missing = unanswered(todo, store)

@@ -38,7 +38,8 @@ class Failures:
         if not self.names:
             return
         named = "; ".join([*self.names[:NAMED], *["..."][: len(self.names) > NAMED]])
+        again = f" ({self.refused} were refused: they would be again)" if self.refused else ""
         raise UserError(
             f"{self.label}: {len(self.names)} of {n_asked} {self.things} failed: {named} "
-            f"(the first: {self.first}); run again to ask for these alone"
+            f"(the first: {self.first}); run again to ask for these alone{again}"
         )

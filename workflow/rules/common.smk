@@ -8,7 +8,7 @@ from stages.runtime.errors import UserError
 from stages.tracking import recipes, status
 from stages.tracking.targets import Target
 
-os.environ["PYTHONUTF8"] = "1"  # for the jobs, whatever the locale
+os.environ.update(PYTHONUTF8="1")  # for the jobs, whatever the locale
 if config:
     raise WorkflowError("--config is not read here; edit params.yaml instead")
 try:
