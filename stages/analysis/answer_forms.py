@@ -182,6 +182,7 @@ LAYOUT = rules(
 )
 SETS = rules(
     (r"\\varnothing(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset "),
+    (r"^\\\{\s*(\([^()]*\))\s*\\\}$", r"\1"),  # of one pair
     (
         r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\\vert|\\colon|\||:)"
         rf"([^|]*{RELATION}[^|]*)\\\}}$",
