@@ -9,7 +9,7 @@ from stages.analysis.grading import score
 from stages.generation.answers import check_complete
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.frames import ANSWERS, GOLD, read_parquet, write_csv
 from stages.tracking.notes import write_provenance
 
 COLUMNS = (
@@ -29,12 +29,12 @@ def main() -> None:
     settings = job.settings
     name = settings.ablation_benchmark
     files = [args.problems / f"{name}.parquet"]
-    problems = read_parquet(files[0])
+    problems = read_parquet(files[0], GOLD)
     rows = []
     for method in ("relaygen", *settings.variant_names):
         path = args.generations / method / f"{name}.parquet"
         files.append(path)
-        answers = read_parquet(path)
+        answers = read_parquet(path, ANSWERS)
         check_complete(answers, problems, settings.repeats, path)
         scores = score(answers, problems, settings.scoring[name])
         row = accuracy_row(scores, answers, settings.bootstrap, settings.seed)

@@ -13,7 +13,7 @@ from stages.generation.answers import table
 from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.frames import ANSWERS, PROMPTS, read_parquet, write_csv
 from stages.tracking.notes import write_provenance
 
 
@@ -31,9 +31,9 @@ def main() -> None:
         name: args.large / f"{name}.parquet"
         for name in available(settings.benchmarks, args.problems)
     }
-    large = {name: read_parquet(file) for name, file in files.items()}
+    large = {name: read_parquet(file, ANSWERS) for name, file in files.items()}
     todo = {
-        name: tasks(answers, read_parquet(args.problems / f"{name}.parquet"))
+        name: tasks(answers, read_parquet(args.problems / f"{name}.parquet", PROMPTS))
         for name, answers in large.items()
     }
     every = [task for some in todo.values() for task in some]

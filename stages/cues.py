@@ -11,7 +11,7 @@ from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.tracking import provenance, recipes
 from stages.tracking.files import write_text
-from stages.tracking.frames import scan_parquet, write_csv
+from stages.tracking.frames import MARGINS, scan_parquet, write_csv
 from stages.tracking.notes import write_provenance
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("cues", args)
     settings = job.settings
-    corpus = read_corpus(scan_parquet(args.margins), settings.include_prompt)
+    corpus = read_corpus(scan_parquet(args.margins, MARGINS), settings.include_prompt)
     table = effects(
         corpus, settings.candidates, settings.cue_matching, settings.cues, settings.seed
     )

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import polars as pl
 import seaborn as sns
 
 from stages.analysis.plots import (
@@ -17,7 +16,15 @@ from stages.analysis.plots import (
 )
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import read_parquet
+from stages.tracking.frames import (
+    ACCURACY,
+    CUES,
+    LATENCIES,
+    MARGINS,
+    SPEEDS,
+    read_csv,
+    read_parquet,
+)
 
 
 def main() -> None:
@@ -35,11 +42,12 @@ def main() -> None:
     settings = job.settings
     sns.set_theme(style="ticks", context="paper", rc={"axes.spines.top": False,
                   "axes.spines.right": False, "pdf.fonttype": 42})  # fmt: skip
-    cues = pl.read_csv(args.cues)
+    cues = read_csv(args.cues, CUES)
     selected = cues.filter("selected")["cue"].to_list()
-    table = pl.read_csv(args.table).filter(pair=args.pair)
-    speed = pl.read_csv(args.speed).filter(pair=args.pair)
-    margins, latency = read_parquet(args.margins), read_parquet(args.latency)
+    table = read_csv(args.table, ACCURACY).filter(pair=args.pair)
+    speed = read_csv(args.speed, SPEEDS).filter(pair=args.pair)
+    margins = read_parquet(args.margins, MARGINS)
+    latency = read_parquet(args.latency, LATENCIES)
     for name, (figure, made_from) in {
         "margins": (
             margins_along_trace(margins, selected, settings.cue_matching),

@@ -13,6 +13,7 @@ from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.tracking import digests, recipes
 from stages.tracking.files import write_text
+from stages.tracking.frames import PROMPTS, check_parquet
 
 
 def main() -> None:
@@ -29,6 +30,8 @@ def main() -> None:
     settings, parts = job.settings, job.infer.shards
     names = available(settings.benchmarks, args.problems)
     files = [args.problems / f"{name}.parquet" for name in names]
+    for file in files:
+        check_parquet(file, PROMPTS)
     todo = asked(files, settings.method.prompt_column, settings.repeats)
     mine = asking.share(todo, args.part, parts)
     part = f"{args.part + 1}of{parts}"

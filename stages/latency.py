@@ -13,7 +13,7 @@ from stages.generation.latency import Turn
 from stages.generation.store import Store
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import write_parquet
+from stages.tracking.frames import PROMPTS, check_parquet, write_parquet
 from stages.tracking.recipes import Job
 
 Cues = dict[str, list[str]]
@@ -50,6 +50,7 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("latency", args)
     settings = job.settings
+    check_parquet(args.problems, PROMPTS)
     problems = latency.first_problems(args.problems, settings.latency.n_problems)
     files = {name: args.cue_sets / f"{name}.yaml" for name in settings.methods}
     cues = {name: words_in(file) for name, file in files.items()}

@@ -10,7 +10,8 @@ from stages.generation import asking, margins
 from stages.generation.store import Store
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.files import Row, check_file
+from stages.tracking.files import Row
+from stages.tracking.frames import TRACES, check_parquet
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     args = parser.parse_args()
     command_line.start_log(args.log)
     job = recipes.begin("margins", args)
-    check_file(args.traces)
+    check_parquet(args.traces, TRACES)
     caching = recipes.MARGINS_PREFIX_CACHING
     wanted = specs(job.settings, job.engines, ("small",), job.infer.concurrency, caching)
     store = Store.under("margins", recipes.margins_recipe(job.settings))

@@ -9,7 +9,7 @@ from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
 from stages.tracking.files import Row, check_file, write_text
-from stages.tracking.frames import read_parquet, write_parquet
+from stages.tracking.frames import GOLD, read_parquet, write_parquet
 from stages.tracking.notes import write_provenance
 from stages.tracking.recipes import Job
 
@@ -27,7 +27,7 @@ def write(job: Job, problems: Path, receipts: list[Row], out: Path) -> None:
     store = Store(Path(receipt["store"]))
     todo = asked([problems], settings.prompt_column, settings.repeats)
     answers = table(todo, store)
-    check_complete(answers, read_parquet(problems), settings.repeats, out)
+    check_complete(answers, read_parquet(problems, GOLD), settings.repeats, out)
     sessions = (store.session(task.key) for task in todo)
     files = (problems, Path(receipt["cue_set"]))
     origin = provenance.of_answers(job, sessions, *files, asked_by=receipt["recipe"])

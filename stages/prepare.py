@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from stages.config.params import load
-from stages.config.settings import Settings
+from stages.config.schema import Pair
 from stages.engine import models
 from stages.engine.hub import UnavailableError
 from stages.problems import availability
@@ -28,15 +28,20 @@ def write(name: str, args: Namespace) -> None:
     try:
         frame, origin = problem_set(name, job.settings)
     except UnavailableError as error:
-        reason = left_out(name, job.settings, error)
+        reason = left_out(name, load(args.params).pair(args.pair), error)
         frame, origin = SCHEMA.to_frame(), {availability.LEFT_OUT: reason}
     write_parquet(out, frame, {**origin, "recipe": job.record})
 
 
-def left_out(name: str, settings: Settings, error: UnavailableError) -> str:
-    """Return why a benchmark is left out, and say so; UserError if the run needs it."""
-    if settings.needed_for:
-        raise UserError(f"{name} is {settings.needed_for}, and {error}") from error
+def left_out(name: str, pair: Pair, error: UnavailableError) -> str:
+    """Return why a benchmark is left out, and say so; UserError if the run needs it.
+
+    What it is needed for shapes no problem set: that is not in the recipe.
+    """
+    needed = {one: f"the pair's {key}" for key, one in pair.single_benchmarks.items()}
+    needed[pair.calibration_set] = "the calibration set"
+    if name in needed:
+        raise UserError(f"{name} is {needed[name]}, and {error}") from error
     command_line.warn(f"{name} is left out: {error}; then prepare it again (docs/benchmarks.md)")
     return str(error)
 

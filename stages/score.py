@@ -12,7 +12,7 @@ from stages.generation.answers import check_complete
 from stages.problems.availability import available
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import read_parquet, write_parquet
+from stages.tracking.frames import ANSWERS, GOLD, read_parquet, write_parquet
 
 
 def main() -> None:
@@ -32,8 +32,8 @@ def main() -> None:
         for name in available(settings.scoring, args.problems):
             path = args.generations / method / f"{name}.parquet"
             files.append(path)
-            problems = read_parquet(args.problems / f"{name}.parquet")
-            answers = read_parquet(path)
+            problems = read_parquet(args.problems / f"{name}.parquet", GOLD)
+            answers = read_parquet(path, ANSWERS)
             check_complete(answers, problems, settings.repeats, path)
             scores = score(answers, problems, settings.scoring[name])
             frames.append(scores.with_columns(method=pl.lit(method), benchmark=pl.lit(name)))

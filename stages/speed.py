@@ -12,7 +12,7 @@ import polars as pl
 from stages.analysis.speedup import check_methods, speed_row
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.frames import LATENCIES, read_parquet, write_csv
 from stages.tracking.notes import write_provenance
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("speed", args)
     settings = job.settings
-    latency = read_parquet(args.latency)
+    latency = read_parquet(args.latency, LATENCIES)
     check_methods(latency, list(settings.roles), args.latency)
     rows = [{"pair": args.pair, **speed_row(name, latency, settings)} for name in settings.roles]
     write_csv(args.out, pl.DataFrame(rows, infer_schema_length=None))

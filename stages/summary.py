@@ -13,7 +13,7 @@ from stages.analysis.accuracy import accuracy_row, left_out_rows
 from stages.problems.availability import available, reasons
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import read_parquet, write_csv
+from stages.tracking.frames import ANSWERS, SCORES, read_parquet, write_csv
 from stages.tracking.notes import write_provenance
 
 
@@ -28,12 +28,12 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("summary", args)
     settings = job.settings
-    scores = read_parquet(args.scores)
+    scores = read_parquet(args.scores, SCORES)
     rows, files = [], [args.scores]
     for method in settings.method_names:
         for benchmark in available(settings.benchmarks, args.problems):
             files.append(args.generations / method / f"{benchmark}.parquet")
-            answers = read_parquet(files[-1])
+            answers = read_parquet(files[-1], ANSWERS)
             chosen = scores.filter(method=method, benchmark=benchmark)
             row = accuracy_row(chosen, answers, settings.bootstrap, settings.seed)
             rows.append({"pair": args.pair, "method": method, "benchmark": benchmark, **row})

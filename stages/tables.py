@@ -12,8 +12,8 @@ from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs
 from stages.analysis.table_grid import latex, markdown
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.files import check_file, write_text
-from stages.tracking.frames import write_csv
+from stages.tracking.files import write_text
+from stages.tracking.frames import SUMMARY, read_csv, write_csv
 from stages.tracking.notes import write_provenance
 
 
@@ -21,8 +21,7 @@ def joined(files: list[Path]) -> pl.DataFrame:
     """Return the rows of all pairs. A column that is empty for one pair has the others' type."""
     parts = []
     for file in files:
-        check_file(file)
-        part = pl.read_csv(file)
+        part = read_csv(file, SUMMARY)
         empty = [column.name for column in part if column.null_count() == len(column)]
         parts.append(part.with_columns(pl.col(empty).cast(pl.Null)))
     return pl.concat(parts, how="diagonal_relaxed")

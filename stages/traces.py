@@ -8,7 +8,7 @@ from stages.generation.answering import tasks
 from stages.generation.traces import table
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
-from stages.tracking.frames import read_parquet, write_parquet
+from stages.tracking.frames import PROMPTS, read_parquet, write_parquet
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("traces", args)
     settings = job.settings
-    problems = read_parquet(args.problems)
+    problems = read_parquet(args.problems, PROMPTS)
     todo = tasks(problems, settings.repeats)
     asking.ask(job, settings.method, (), todo, "1of1", command_line.engine_logs(args.log))
     store = asking.answers_store(settings, settings.method, ())

@@ -161,6 +161,8 @@ MARKUP = rules(
     (r"^\*\*(.*)\*\*$", r"\1"),
     (r"\*\*", "^"),
     (r"\\?\$|`|(?<!\\)\\[()\[\]]|\\(?:boxed|fbox|displaystyle|textstyle)(?![A-Za-z])", ""),
+    (r"\{\s*\\(?:rm|bf|it)\s+([^{}]*)\}|\\(?:rm|bf|it)\s*\{([^{}]*)\}", r"\\mathrm{\1\2}"),
+    (r"\\(?:rm|bf|it)(?![A-Za-z])", ""),
     (r"\\(?:text)?color\s*\{[^{}]*\}|\\(?:tiny|small|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])", ""),
 )
 LAYOUT = rules(
@@ -169,7 +171,8 @@ LAYOUT = rules(
     (r"\\(?:left|right)(?![A-Za-z])\s*\.?|\\[bB]igg?[lrm]?(?![A-Za-z])", ""),
     (r",\s*(?:\\!\s*)+(?=\d)|\\!", ""),
     (r"\{\s*,\s*\}", ","),
-    (r"(?<!\\)\\[,;:>\s]|\\q?quad|~", " "),
+    (r"(?<!\\)\\[,;:>\s]|\\(?:q?quad|(?:thin|med|thick|en)space)|~", " "),
+    (r"\{\s*\\?%\s*\}", r"\\%"),
     (
         r"\\begin\{(?P<kind>cases|array|aligned|align\*?|gathered|split)\}(?:\{[^{}]*\})?"
         r"(?P<rows>.*?)\\end\{(?P=kind)\}",
@@ -179,6 +182,7 @@ LAYOUT = rules(
 )
 SETS = rules(
     (r"\\varnothing(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset "),
+    (r"^\\\{\s*(\([^()]*\))\s*\\\}$", r"\1"),  # of one pair
     (
         r"^\\\{\s*[a-z]\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\\vert|\\colon|\||:)"
         rf"([^|]*{RELATION}[^|]*)\\\}}$",
@@ -188,6 +192,7 @@ SETS = rules(
 DIGITS = r"\d[\dA-Za-z]*"
 NUMBERS = rules(
     (TEXT_MACRO + r"\s*\{\s*(-?[\d.,]+)\s*\}", r"\1"),
+    (TEXT_MACRO + r"\s*\{\s*(-?\d[\d.,]*)\s*([A-Za-z. ]+)\}$", r"\1\\text{\2}"),
     (r"(?<![\d.,\w}])[1-9]\d{0,2}(?: +\d{3})+(?!\d)", joined),
     (r"^[+-]?[1-9]\d{0,2}(?:,\d{3})+(?![\d,])", joined),
     (r"(?<![\d.,\w}])(\d+)\s+(\d+)\s*/\s*(\d+)(?![\d.])", r"\1\\frac{\2}{\3}"),

@@ -13,7 +13,10 @@ TOKEN = re.compile(
 )
 # What a box without braces holds: no blank, and groups only whole.
 BARE = re.compile(r"(?:\\[A-Za-z%,!]+|\{(?:[^{}]|\{[^{}]*\})*\}|[^\s$\\{}])*")
-EMPTY = re.compile(r"(?:[\s~{}.…$*]|\\[\s,;:!]|\\(?:q?quad|text|mathrm|[lc]?dots)(?![A-Za-z]))*")
+EMPTY = re.compile(
+    r"(?:[\s~{}.…?$*]|\\[\s,;:!]|\\[hv]?phantom\{[^{}]*\}"
+    r"|\\(?:q?quad|text|mathrm|[lc]?dots)(?![A-Za-z]))*"
+)
 LAYOUT = re.compile(r"\\(?:q?quad|text|mbox|mathrm)(?![A-Za-z])|\\[\s,;:!()\[\]]|[\s$*{}~]")
 JOINTS = {",", ";", "and", "or", ",and", ",or", "&", r"\&"}
 

@@ -7,10 +7,10 @@ MAX_LENGTH = 2_000  # characters; a letter comes first
 # Macros that say how their argument looks.
 FONT = re.compile(
     r"\\(?:text[a-z]*|math(?:rm|bf|it|sf|tt|bb|cal|normal)|[mh]box|boldsymbol|bm|operatorname|boxed"
-    r"|fbox|emph|underline|left|right|rm|bf)(?![A-Za-z])\.?"
+    r"|fbox|emph|underline|left|right|rm|bf)(?![A-Za-z])\.?|\\(?:text)?color\s*\{[^{}]*\}"
 )
 SPACE = re.compile(r"\\q?quad|\\[\s,;:!]|~")
-MARKUP = re.compile(r"\\[()\[\]{}]|[{}$*`\"'\u201c\u201d\u2018\u2019]")
+MARKUP = re.compile(r"\\[()\[\]{}]|[{}<>$*`\"'\u201c\u201d\u2018\u2019]")
 LEAD = re.compile(
     r"(?:(?:the|my|final|correct|right|best)\s+)*(?:answer|option|choice)s?(?:\s+is)?\s*:?\s*",
     re.IGNORECASE,
@@ -28,6 +28,7 @@ ANOTHER = [
     for pattern in (
         rf"\s*(?:{JOINT}\s*)+{NEXT}",  # A) and B
         r"(?:\s*[(\[]?[A-Z][)\]])+\s*$",  # (A)(B)
+        r"[A-Z]\.?$",  # A.B
         rf"(?s).*{JOINT}\s*[(\[]?[A-Z](?:[)\]]|[.:]\s+\S)",  # A) 7 m and B) 8 m
     )
 ]

@@ -14,7 +14,7 @@ from math_verify.errors import TimeoutException
 from math_verify.utils import timeout
 from sympy import Basic, Expr, MatrixBase, Pow, Rational, Union, binomial, exp, factorial
 
-from stages.analysis.answer_forms import RELATION, as_latex, exact, readings, tidy, words
+from stages.analysis.answer_forms import RELATION, as_latex, elements, exact, readings, tidy, words
 from stages.analysis.answer_units import units
 
 # The box alone and all of it; units are left to `tidy`, which knows them from variables.
@@ -53,9 +53,19 @@ def same_math(gold: str, predicted: str) -> bool:
         return False  # not products of variables in another order
     if not readable(wanted) or not readable(given):
         return False
+    if set_and_tuple(wanted, given) or set_and_tuple(given, wanted):
+        return False
     if re.match(SUM, wanted) and not re.search(RELATION, given):
         return False  # an equation of two unknowns is not its right side
     return any(same_value(*pair) for pair in readings(wanted, given))
+
+
+def set_and_tuple(one: str, other: str) -> bool:
+    r"""Return whether one answer is a set \{1, 2\} and the other one a pair or interval (1, 2)."""
+    in_set, in_tuple = re.fullmatch(r"\\\{(.*)\\\}", one), re.fullmatch(r"[(\[](.*)[)\]]", other)
+    if not in_set or not in_tuple or len(elements(other)) > 1:
+        return False
+    return min(len(elements(in_set[1])), len(elements(in_tuple[1]))) > 1
 
 
 def readable(answer: str) -> bool:

@@ -9,6 +9,7 @@ import polars as pl
 
 from stages.analysis.listing import FIGURES, TABLES
 from stages.tracking import provenance
+from stages.tracking.frames import SUMMARY, read_csv
 from stages.tracking.notes import read_provenance
 
 TEMPLATE = Path("workflow/report.html.j2")
@@ -19,7 +20,7 @@ def pair_content(results: Path, pair: str) -> dict[str, Any]:
     tables = []
     for name, caption in TABLES.items():
         file = results / "tables" / f"{name}.csv"
-        table = pl.read_csv(file).filter(pair=pair)
+        table = read_csv(file, SUMMARY).filter(pair=pair)
         if len(table):
             tables.append((caption, rounded(table, 2), origin(file, pair)))
     figures = [
@@ -67,5 +68,5 @@ def written(results: Path) -> list[Path]:
 def left_out(results: Path) -> list[str]:
     """Return a line for each method and benchmark that the run left out."""
     file = results / "tables" / "left_out.csv"
-    rows = pl.read_csv(file).iter_rows(named=True) if file.exists() else ()
+    rows = read_csv(file, SUMMARY).iter_rows(named=True) if file.exists() else ()
     return [f"{row['pair']} without {row['left_out']}: {row['reason']}" for row in rows]

@@ -3,6 +3,7 @@
 Numbers have two decimals; the best of a column is bold, the second underlined.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,20 @@ MARKS = {
     "md": {1: "**{}**", 2: "<u>{}</u>"},
     "tex": {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"},
 }
-LATEX = {"_": r"\_", "%": r"\%", "±": r"$\pm$"}
+# Characters that LaTeX does not print as they are.
+LATEX = {
+    "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}",
+    "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "\n": " ",
+    "[": "{[}", "*": "{*}",  # behind a line's end they would be its options
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+}  # fmt: skip
+# In Markdown, a backslash before punctuation that every renderer knows; entities for the others.
+MARKDOWN = {
+    **{character: rf"\{character}" for character in "\\`*[]{}|"},
+    "&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "~": "&#126;", "#": "&#35;", "\n": " ",
+}  # fmt: skip
+# Inside a word, as in spec_think, it is no emphasis.
+UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -49,9 +63,9 @@ def ranked(cells: Sequence[Cell], values: Sequence[float | None]) -> list[Cell]:
 
 def markdown(grid: Grid) -> str:
     """Return the grid as a Markdown table."""
-    lines = [grid.header, ["-"] * len(grid.header)]
+    lines = [[in_markdown(title) for title in grid.header], ["-"] * len(grid.header)]
     lines += [[marked(cell, "md") for cell in row] for row in grid.rows]
-    return f"{grid.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{in_markdown(grid.title)}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def latex(grid: Grid) -> str:
@@ -61,10 +75,10 @@ def latex(grid: Grid) -> str:
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{escaped(grid.title)}}}",
+            rf"\caption{{{in_latex(grid.title)}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
-            " & ".join(map(escaped, grid.header)) + r" \\",
+            " & ".join(map(in_latex, grid.header)) + r" \\",
             r"\midrule",
             *(rf"{line} \\" for line in body),
             r"\bottomrule",
@@ -77,10 +91,16 @@ def latex(grid: Grid) -> str:
 
 def marked(cell: Cell, language: str) -> str:
     """Return the cell's text with the mark of its rank; `language`: md or tex."""
-    text = escaped(cell.text) if language == "tex" else cell.text
+    text = in_latex(cell.text) if language == "tex" else in_markdown(cell.text)
     return MARKS[language].get(cell.rank, "{}").format(text)
 
 
-def escaped(text: str) -> str:
-    """Return `text` with LaTeX's special characters escaped."""
+def in_latex(text: str) -> str:
+    """Return LaTeX that prints `text`."""
     return "".join(LATEX.get(character, character) for character in text)
+
+
+def in_markdown(text: str) -> str:
+    """Return Markdown that prints `text`, in a cell of a table, too."""
+    escaped = "".join(MARKDOWN.get(character, character) for character in text)
+    return UNDERSCORE.sub(r"\_", escaped)

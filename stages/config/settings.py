@@ -19,7 +19,6 @@ class Settings(Block):
     problem_set: Benchmark
     prompts: dict[str, str]  # {wording: template around a problem}
     shuffle: bool  # options of multiple choice are drawn in an order of their own
-    needed_for: str | None  # why a run cannot go without this problem set
     # Models, and how they answer.
     tokenizer: Model  # the large model, for its tokenizer and chat template alone
     tokenizers: dict[str, Model]

@@ -5,7 +5,7 @@ Models of 65 GB are part of what results depend on: they are read once, not at e
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -31,12 +31,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_folder(folder: Path, left_out: tuple[str, ...] = ()) -> str:
-    """Return one digest of a folder's files by name, without those with the endings `left_out`."""
+def of_folder(folder: Path, counts: Callable[[str], bool] = lambda _: True) -> str:
+    """Return one digest of a folder's files by name. `counts`: whether a file of a name does."""
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith((".pyc", *left_out))
+        if path.is_file() and not path.name.endswith(".pyc") and counts(path.name)
     )
     parts = of_files(files)
     named = [[str(file.relative_to(folder)), parts[str(file)]] for file in files]

@@ -266,7 +266,7 @@ def plain(name: str, value: Any) -> Any:
     if name == "tokenizer":
         return identity.of_tokenizer(value)
     if name == "tokenizers":
-        return {role: identity.of_tokenizer(model) for role, model in value.items()}
+        return {role: identity.without_weights(model) for role, model in value.items()}
     if isinstance(value, dict):
         return {key: plain("", one) for key, one in value.items()}
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

@@ -69,11 +69,11 @@ def benchmarks_of(params: Params, target: Target) -> list[str]:
     return list(pair_of(params, target).benchmarks)
 
 
-def needed_for(params: Params, target: Target) -> str | None:
-    """Return what a run needs this problem set for."""
+def shuffle_of(params: Params, target: Target) -> bool:
+    """Return whether a problem set's options are shuffled; only multiple choice has any."""
     pair = pair_of(params, target)
-    uses = {one: f"the pair's {key}" for key, one in pair.single_benchmarks.items()}
-    return (uses | {pair.calibration_set: "the calibration set"}).get(str(target.name))
+    choice = pair.problem_sets[str(target.name)].scoring == "choice"
+    return choice and not pair.as_released.options
 
 
 def left_out_of(params: Params, target: Target) -> dict[str, str]:
@@ -104,8 +104,7 @@ PAIR: dict[str, Resolver] = {
         pair_of(params, target),
         pair_of(params, target).problem_sets[str(target.name)].scoring,
     ),
-    "shuffle": lambda params, target: not pair_of(params, target).as_released.options,
-    "needed_for": needed_for,
+    "shuffle": shuffle_of,
     "tokenizer": lambda params, target: pair_of(params, target).engines["large"],
     "tokenizers": lambda params, target: pair_of(params, target).engines,
     "engines": lambda params, target: {

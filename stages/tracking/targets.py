@@ -47,7 +47,7 @@ ANSWERS = ("seed", *ENGINES, "sampling", "budget")
 STAGES = {
     "prepare": Stage(
         "set",
-        ("seed", "problem_set", "prompts", "shuffle", "needed_for", "tokenizer", "budget",
+        ("seed", "problem_set", "prompts", "shuffle", "tokenizer", "budget",
          "max_model_len"),
     ),
     "tokenizer": Stage("pair", ("tokenizers", "tokenizer")),

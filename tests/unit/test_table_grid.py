@@ -1,10 +1,23 @@
 """Tables as printed: rounding, the best and the second, gaps, LaTeX."""
 
+import re
+from html.parser import HTMLParser
+
 import polars as pl
 import pytest
+from markdown_it import MarkdownIt
 
 from stages.analysis.paper_tables import accuracy_grid
-from stages.analysis.table_grid import Cell, Grid, latex, markdown, number, ranked
+from stages.analysis.table_grid import (
+    Cell,
+    Grid,
+    in_latex,
+    in_markdown,
+    latex,
+    markdown,
+    number,
+    ranked,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -46,6 +59,69 @@ def test_latex_escapes_names_and_marks_ranks() -> None:
     assert r"\caption{a\_b (\%)}" in text
     assert r"spec\_think \\" in text
     assert r"\textbf{1.00 $\pm$ 0.10} \\" in text
+
+
+NAMES = [
+    r"a&b", "a$b$c", "a^2", "{a}", "a|b", "a_b", "_a_", "__a__", "a%b", "a#b", "# a", "a~b",
+    "~~a~~", "a\\b", "a\\|b", "*a*", "`a`", "<b>a</b>", "&amp;", "[a](b)", "[a]", "$x$",
+    "spec_think", "relaygen_eagle3", "draft-3.5",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_printed_as_it_is_in_markdown(name: str) -> None:
+    text = markdown(Grid(name, [name, "x"], [[Cell(name), Cell("1")], [Cell(name, 1), Cell("2")]]))
+    page = Page()
+    page.feed(MarkdownIt().enable("table").render(text))
+    assert page.cells == [name, "x", name, "1", name, "2"]
+    assert page.paragraphs == [name]
+
+
+class Page(HTMLParser):
+    """The texts of a page's paragraphs and of its tables' cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paragraphs: list[str] = []
+        self.cells: list[str] = []
+        self.into: list[str] | None = None
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in ("p", "th", "td"):
+            self.into = self.paragraphs if tag == "p" else self.cells
+            self.into.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.into is not None:
+            self.into[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("p", "th", "td"):
+            self.into = None
+
+
+def test_names_inside_words_are_left_as_they_are_in_markdown() -> None:
+    assert in_markdown("relaygen_eagle3, Pass@1 (%)") == "relaygen_eagle3, Pass@1 (%)"
+
+
+def test_every_special_character_is_escaped_in_latex() -> None:
+    assert in_latex(r"a & $ ^ { } | _ % # ~ \ < > [ *") == (
+        r"a \& \$ \textasciicircum{} \{ \} \textbar{} \_ \% \# \textasciitilde{} "
+        r"\textbackslash{} \textless{} \textgreater{} {[} {*}"
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_breaks_no_row_of_a_latex_table(name: str) -> None:
+    text = latex(Grid(name, [name, "x"], [[Cell(name), Cell("1")], [Cell(name, 1), Cell("2")]]))
+    body = text.splitlines()
+    rows = [line for line in body if line.endswith(r" \\")]
+    assert len(rows) == 3
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)&", row)) == 1
+        bare = re.sub(r"\\[&%$#_{}]", "", row)
+        assert bare.count("{") == bare.count("}")
+        assert not re.search(r"[%$#_^~|<>]", bare)
 
 
 def test_the_papers_column_is_there_only_where_it_has_a_value() -> None:
