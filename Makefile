@@ -35,8 +35,8 @@ plan: setup ## Print what a run would do and take, for the pairs of params.yaml 
 bench: setup ## Measure how fast it is on this machine; put the table into docs/performance.md (16 minutes)
 	snakemake --cores all --forceall --quiet rules progress host -- bench
 
-test: setup ## Run all tests: unit, integration with real engines, end to end
-	pytest
+test: setup ## Run all tests: unit, integration with real engines, end to end (20 minutes)
+	pytest --numprocesses 2 --dist loadgroup
 
 test-fast: setup ## Run the unit tests: no engine, no pipeline (1 minute)
 	pytest --numprocesses auto --quiet tests/unit

@@ -6,12 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
 from stages.analysis.replay import read_tokenizer
 
+# Tests of one group run in one process, where several share the work: they share what is started.
+GROUPS = {
+    "tests/end_to_end/test_bundled_pair.py": "bundled pair",
+    "tests/end_to_end": "finished runs",
+    "tests/integration": "engines",
+}
+
 ROOT = Path(__file__).resolve().parents[1]
 TOKENIZER = read_tokenizer(ROOT / "demo_pair/large")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into its group."""
+    for item in items:
+        place = item.nodeid.split("::")[0]
+        for prefix, group in GROUPS.items():
+            if place.startswith(prefix):
+                item.add_marker(pytest.mark.xdist_group(group))
+                break
 
 
 def encode(text: str) -> list[int]:

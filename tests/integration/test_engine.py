@@ -30,7 +30,8 @@ from stages.generation.answering import Answering, Task
 from stages.generation.store import Store
 from stages.methods.base import Request
 from stages.runtime.errors import UserError
-from tests.conftest import TOKENIZER
+from tests import scripted
+from tests.conftest import ROOT, TOKENIZER
 
 pytestmark = pytest.mark.integration
 
@@ -251,12 +252,19 @@ def group_members(group: int) -> list[int]:
     return [int(pid) for pid, pgid, stat in rows if int(pgid) == group and stat[0] != "Z"]
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("sign", "real"),
+    [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGKILL, True)],
+    ids=["SIGTERM", "SIGINT", "SIGKILL"],
+)
 def test_no_server_outlives_the_process_that_started_it(
-    sign: signal.Signals, tmp_path: Path
+    sign: signal.Signals, real: bool, tmp_path: Path
 ) -> None:
     owner = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        env=os.environ if real else {**os.environ, **scripted.environment(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert owner.stdout
     group = int(owner.stdout.readline())
