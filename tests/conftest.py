@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOKENIZER = read_tokenizer(ROOT / "demo_pair/large")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put each test into its group."""
     for item in items:
