@@ -92,7 +92,9 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     hold = {"SCRIPTED_HOLD": str(folder / HOLD)}
     for_servers = scripted.environment(folder, **hold, **variables)
-    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", **for_servers}
+    # A run imports the same modules a hundred times: let Python keep what it compiled.
+    kept = {name: os.environ[name] for name in os.environ if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PATH": path, "DVC_NO_ANALYTICS": "1", **for_servers}
 
 
 def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -19,12 +19,14 @@ from typing import Any
 
 STAND_INS = Path(__file__).parents[1] / "scripted/stand_ins"
 LIBRARIES = [
-    *("dvc.cli", "dvc.repo", "dvc.stage", "snakemake.cli", "snakemake.workflow"),
+    *("dvc.cli", "dvc.cachemgr", "dvc.lock", "dvc.repo", "dvc.repo.index", "dvc.repo.metrics"),
+    *("dvc.scm", "dvc.stage", "dvc_render.vega_templates", "ruamel.yaml", "scmrepo.git"),
+    *("snakemake.cli", "snakemake.report.html_reporter", "snakemake.workflow", "docutils.core"),
+    *("docutils.parsers.rst.states", "requests", "smart_open", "yte"),
     *("aiohttp", "httpx", "numpy", "polars", "prometheus_client", "psutil", "pyarrow.parquet"),
     *("pydantic", "tokenizers", "tqdm", "typer", "uvloop", "yaml", "matplotlib.pyplot", "seaborn"),
     *("math_verify", "jinja2", "huggingface_hub"),
 ]
-JOB = re.compile(r"^Job \d+: .*\nReason: .*\n((?:.*\n)*?)\n", re.MULTILINE)
 COMMAND = re.compile(r"python -m stages\.(\w+)(?: --pair \w+)?(?: --(?:method|set) (\w+))?")
 
 forked = multiprocessing.get_context("forkserver")
@@ -66,6 +68,7 @@ def answer(question: Callable[[], Any], folder: Path, to: Connection) -> None:
     """In the forked process: send the answer, or what was printed."""
     os.chdir(folder)
     sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = False  # the project's modules are imported once for each question
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
