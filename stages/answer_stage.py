@@ -37,7 +37,7 @@ def main() -> None:
         for name, answers in large.items()
     }
     every = [task for some in todo.values() for task in some]
-    asking.ask(job, settings.method, (), every, "1of1", command_line.engine_logs(args.log))
+    asking.ask(job, settings.method, (), every, command_line.engine_logs(args.log))
     store = asking.answers_store(settings, settings.method, ())
     rows = [
         {

@@ -37,7 +37,7 @@ def main() -> None:
     part = f"{args.part + 1}of{parts}"
     logs = command_line.engine_logs(args.log)
     cues = words_in(args.cue_set)
-    asking.ask(job, settings.method, cues, mine, part, logs)
+    asking.ask(job, settings.method, cues, mine, logs, part)
     store = asking.answers_store(settings, settings.method, cues)
     receipt = {
         "recipe": job.record,

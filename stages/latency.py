@@ -56,7 +56,9 @@ def main() -> None:
     cues = {name: words_in(file) for name, file in files.items()}
     turns = latency.order(settings.methods, problems, settings.latency.runs)
     logs = command_line.engine_logs(args.log)
-    with Store.under("latency", recipes.latency_recipe(settings, cues)) as store:
+    with Store.under(
+        "latency", recipes.latency_recipe(settings, cues), job.target.checkpoint()
+    ) as store:
         if missing := [turn for turn in turns if turn.key not in store]:
             measure(job, cues, missing, store, logs)
         rows = latency.rows(turns, store)

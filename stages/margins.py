@@ -25,7 +25,7 @@ def main() -> None:
     check_parquet(args.traces, TRACES)
     caching = recipes.MARGINS_PREFIX_CACHING
     wanted = specs(job.settings, job.engines, ("small",), job.infer.concurrency, caching)
-    store = Store.under("margins", recipes.margins_recipe(job.settings))
+    store = Store.under("margins", recipes.margins_recipe(job.settings), job.target.checkpoint())
     logs = command_line.engine_logs(args.log)
 
     def origin() -> Row:

@@ -22,7 +22,7 @@ def main() -> None:
     settings = job.settings
     problems = read_parquet(args.problems, PROMPTS)
     todo = tasks(problems, settings.repeats)
-    asking.ask(job, settings.method, (), todo, "1of1", command_line.engine_logs(args.log))
+    asking.ask(job, settings.method, (), todo, command_line.engine_logs(args.log))
     store = asking.answers_store(settings, settings.method, ())
     traces = table(todo, store, models.tokenizer(settings.tokenizer))
     sessions = (store.session(task.key) for task in todo)

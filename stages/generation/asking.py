@@ -35,22 +35,28 @@ def answering(settings: Settings, method: Method, cues: Sequence[str]) -> Answer
 
 
 def answers_store(
-    settings: Settings, method: Method, cues: Sequence[str], part: str = "1of1"
+    settings: Settings, method: Method, cues: Sequence[str], checkpoint: str = "1of1"
 ) -> Store:
-    """Return where a method's answers are kept."""
-    return Store.under("answers", recipes.answers_recipe(settings, method, list(cues)), part)
+    """Return where a method's answers are kept; `checkpoint`: what a job that asks appends to."""
+    recipe = recipes.answers_recipe(settings, method, list(cues))
+    return Store.under("answers", recipe, checkpoint)
 
 
 def ask(
-    job: Job, method: Method, cues: Sequence[str], todo: Sequence[Task], part: str, logs: Path
+    job: Job,
+    method: Method,
+    cues: Sequence[str],
+    todo: Sequence[Task],
+    logs: Path,
+    part: str = "1of1",
 ) -> None:
-    """Have every answer of `todo` in the store; `part`: this job's share, `logs`: of the engines.
+    """Have every answer of `todo` in the store; `logs`: of the engines, `part`: this job's share.
 
     Raises UserError if some failed: those that were finished stay in the store.
     """
     scratch.sweep()  # a killed run may have left engines' files, though no answer is missing
     label = f"{job.target}"
-    with answers_store(job.settings, method, cues, part) as store:
+    with answers_store(job.settings, method, cues, job.target.checkpoint(part)) as store:
         missing = unanswered(todo, store)
         if not missing:
             return

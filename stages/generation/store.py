@@ -30,17 +30,17 @@ Key = tuple[str, ...]
 class Store:
     """What is kept under one recipe. Reading needs no more; as a context manager it also appends.
 
-    `part` names the checkpoint that this process appends to: one per job that shares the work.
+    `checkpoint` names the one that this process appends to: each job has its own.
     """
 
-    def __init__(self, folder: Path, recipe: Row | None = None, part: str = "1of1") -> None:
-        self.folder, self.recipe, self.part = folder, recipe, part
+    def __init__(self, folder: Path, recipe: Row | None = None, checkpoint: str = "1of1") -> None:
+        self.folder, self.recipe, self.checkpoint = folder, recipe, checkpoint
         self._index_all()
 
     @classmethod
-    def under(cls, kind: str, recipe: Row, part: str = "1of1") -> Self:
+    def under(cls, kind: str, recipe: Row, checkpoint: str = "1of1") -> Self:
         """Return what is kept under a recipe; `kind`: answers, margins or latency."""
-        return cls(STORE / kind / digests.of_value(recipe), recipe, part)
+        return cls(STORE / kind / digests.of_value(recipe), recipe, checkpoint)
 
     def _index_all(self) -> None:
         """Note where each answer lies, in every checkpoint of the recipe."""
@@ -91,7 +91,7 @@ class Store:
         note = self.folder / "recipe.yaml"
         if not note.exists():
             write_text(note, yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True))
-        self.path = self.folder / f"{self.part}.jsonl"
+        self.path = self.folder / f"{self.checkpoint}.jsonl"
         self.file = self.path.open("a+b")
         if not lock(self.file):
             self.file.close()

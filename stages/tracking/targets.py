@@ -24,6 +24,10 @@ class Target(NamedTuple):
         parts = [part for part in (self.pair, self.stage, self.name) if part]
         return FOLDER.joinpath(*parts[:-1], f"{parts[-1]}.yaml")
 
+    def checkpoint(self, part: str = "1of1") -> str:
+        """Return the name of a checkpoint in the store: no two jobs of a run append to one."""
+        return "-".join(filter(None, (*self, part)))
+
     def __str__(self) -> str:
         parts = [part for part in (self.pair, self.name) if part]
         return f"{self.stage} ({', '.join(parts)})" if parts else self.stage

@@ -180,7 +180,7 @@ def kept(folder: Path, method: str) -> list[Row]:
         if (about := read_yaml(note)) and (about["method"], about["cues"]) == wanted
     ]
     lines = [
-        line for one in folders for file in one.glob("*of*.jsonl") for line in whole_lines(file)
+        line for one in folders for file in one.glob("infer-*.jsonl") for line in whole_lines(file)
     ]
     return [line["row"] for line in lines if "row" in line]
 

@@ -94,14 +94,21 @@ def test_results_and_report_say_which_image_they_are_from(
     repro: Path, contained: Path, images: Images
 ) -> None:
     answers = "results/demo/generations/relaygen/chains_short.parquet"
-    assert read_provenance(contained / answers)["container"] == f"sha256:{sha256(images.engine)}"
+    assert image_of(contained / answers) == f"sha256:{sha256(images.engine)}"
     table = read_provenance(contained / TABLES[0])
     assert table["container"] == f"sha256:{sha256(images.pipeline)}"
     commit = run(contained, "git", "rev-parse", "HEAD").stdout.strip()
     assert table["git_commit"].startswith(commit)
     assert f"container sha256:{sha256(images.engine)[:10]}" in report(contained)
-    assert read_provenance(repro / answers)["container"] == "none"
+    assert image_of(repro / answers) == "none"
     assert "no container" in report(repro)
+
+
+def image_of(answers: Path) -> str:
+    """The image in which a method's answers were written."""
+    (session,) = read_provenance(answers)["sessions"]
+    image: str = session["container"]
+    return image
 
 
 def report(folder: Path) -> str:
@@ -126,8 +133,7 @@ def test_the_engines_image_serves_a_stage(other: Path, images: Images) -> None:
     succeed(other, *TRACES, **REAL)
     log = (other / "logs/demo/traces/engine-large.log").read_text()
     assert "Application startup complete" in log
-    (session,) = read_provenance(other / "results/demo/traces.parquet")["sessions"]
-    assert session["container"] == f"sha256:{sha256(images.engine)}"
+    assert image_of(other / "results/demo/traces.parquet") == f"sha256:{sha256(images.engine)}"
     assert left_behind(other) == []
 
 

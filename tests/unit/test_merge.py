@@ -121,8 +121,19 @@ def test_a_prompt_that_stands_in_several_benchmarks_has_one_answer_in_the_store(
 ) -> None:
     fill_store()
     run_infer(monkeypatch)
-    (checkpoint,) = Path("store/answers").glob("*/*.jsonl")
-    assert checkpoint.read_text().count('"key"') == 4
+    checkpoints = Path("store/answers").glob("*/*.jsonl")
+    assert sum(file.read_text().count('"key"') for file in checkpoints) == 4
+
+
+def test_jobs_that_ask_for_the_same_kind_of_answers_may_run_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Traces and the large model alone have one recipe; Slurm runs both at a time."""
+    fill_store()
+    settings = settings_of(load(Path("params.yaml")), Target("infer", "demo", "relaygen"))
+    traces = Target("traces", "demo").checkpoint()
+    with answers_store(settings, settings.method, ["Thus"], traces):
+        assert run_infer(monkeypatch).exists()
 
 
 def test_several_jobs_put_together_what_one_would(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_a_later_run_goes_on_behind_what_is_there(tmp_path: Path) -> None:
 def test_what_another_job_has_appended_since_is_found_once_the_store_is_opened(
     tmp_path: Path,
 ) -> None:
-    waiting = Store(tmp_path, part="2of2")
+    waiting = Store(tmp_path, checkpoint="2of2")
     filled(tmp_path)
     assert ONE not in waiting
     with waiting:
@@ -140,7 +140,7 @@ def test_a_second_writer_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_jobs_that_share_the_work_append_to_files_of_their_own(tmp_path: Path) -> None:
-    with Store(tmp_path, part="1of2") as first, Store(tmp_path, part="2of2") as second:
+    with Store(tmp_path, checkpoint="1of2") as first, Store(tmp_path, checkpoint="2of2") as second:
         first.append(ONE, {"n": 1})
         second.append(TWO, {"n": 2})
     both = Store(tmp_path)
@@ -212,7 +212,7 @@ def test_an_answer_belongs_to_the_session_that_it_was_finished_in(tmp_path: Path
 
 def test_sessions_of_jobs_that_share_the_work_are_told_apart(tmp_path: Path) -> None:
     for part, key in (("1of2", ONE), ("2of2", TWO)):
-        with Store(tmp_path, part=part) as store:
+        with Store(tmp_path, checkpoint=part) as store:
             store.begin_session({"part": part})
             store.append(key, {})
     both = Store(tmp_path)
@@ -222,7 +222,7 @@ def test_sessions_of_jobs_that_share_the_work_are_told_apart(tmp_path: Path) -> 
 
 def test_the_first_of_two_answers_with_one_key_is_the_one_that_counts(tmp_path: Path) -> None:
     for part, n in (("1of1", 1), ("1of2", 2)):
-        with Store(tmp_path, part=part) as store:
+        with Store(tmp_path, checkpoint=part) as store:
             store.append(ONE, {"n": n})
     assert Store(tmp_path).row(ONE) == {"n": 1}
 
