@@ -1,4 +1,4 @@
-# Not part of `all`, and without an output: it depends on all that lies in results/ and shards/, so a
+# Not part of `all`, and without an output: it depends on all that lies in results/ and store/, so a
 # file of it would be out of date as soon as anything runs.
 rule plan:
     log:
