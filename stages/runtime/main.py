@@ -297,7 +297,7 @@ def serve(
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(help="The port to listen on; 0: any free one.")] = 8000,
     key_file: Annotated[
         Path | None,
         typer.Option(help="A file with the key; default: RELAYGEN_API_KEY, or a new one."),

@@ -132,6 +132,7 @@ class Api:
                 "created": self.service.since,
                 "owned_by": "relaygen",
                 "max_model_len": one.max_model_len,
+                "relaygen": {"words": one.words},
             }
             for name, one in self.service.served.items()
         ]

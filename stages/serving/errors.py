@@ -8,7 +8,6 @@ KINDS = {
     HTTPStatus.NOT_FOUND: "not_found_error",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
     HTTPStatus.INTERNAL_SERVER_ERROR: "internal_server_error",
-    HTTPStatus.BAD_GATEWAY: "engine_error",
     HTTPStatus.SERVICE_UNAVAILABLE: "service_unavailable_error",
 }
 

@@ -11,8 +11,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -41,6 +40,7 @@ from stages.tracking.targets import Target
 KEY = "RELAYGEN_API_KEY"
 SHORTEST_KEY = 16
 LOGS = Path("logs/serve")
+LAST_ANSWERS_S = 5.0  # that a server which is stopped waits for
 
 
 def key_of(file: Path | None) -> tuple[str, bool]:
@@ -81,11 +81,14 @@ def methods_of(params: Params, pair: str, names: str | None) -> list[str]:
 def served(params: Params, pair: str, name: str) -> tuple[Served, Settings]:
     """Return a method as clients see it, and its settings."""
     settings = settings_of(params, Target("infer", pair, name))
-    words = settings_of(params, Target("cue_set", pair, name)).cue_words
-    if words is None:
-        words = mined(pair, name)
-    answering = asking.answering(settings, settings.method, words)
-    return Served(name, answering, settings.sampling, settings.max_model_len), settings
+    cues = settings_of(params, Target("cue_set", pair, name)).cue_words
+    if cues is None:
+        cues = mined(pair, name)
+    answering = asking.answering(settings, settings.method, cues)
+    benchmark = params.pair(pair).speed_benchmark
+    prompts = settings_of(params, Target("prepare", pair, benchmark)).prompts
+    words = prompts["plain"]
+    return Served(name, answering, settings.sampling, settings.max_model_len, words), settings
 
 
 def mined(pair: str, name: str) -> list[str]:
@@ -115,9 +118,9 @@ def wanted_engines(params: Params, settings: list[Settings], concurrency: int) -
 
 
 async def serve(
-    service: Service, key: str, host: str, port: int, ready: str, patience_s: int
+    service: Service, key: str, host: str, port: int, ready: Callable[[int], str]
 ) -> None:
-    """Serve until SIGINT or SIGTERM, with the engines up."""
+    """Serve until SIGINT or SIGTERM, with the engines up; print `ready` of the port."""
     engines = list(service.engines.values())
     await start_all(engines)
     keepers = [asyncio.create_task(one.keep()) for one in engines]
@@ -125,7 +128,7 @@ async def serve(
         application(service, key),
         handler_cancellation=True,  # a client that leaves ends its answer
         access_log=None,
-        shutdown_timeout=patience_s,
+        shutdown_timeout=LAST_ANSWERS_S,
     )
     try:
         await runner.setup()
@@ -135,15 +138,13 @@ async def serve(
             raise UserError(
                 f"port {port} on {host}: {error.strerror}; give another --port"
             ) from error
-        print(ready, flush=True)
+        print(ready(runner.addresses[0][1]), flush=True)
         await ended()
     finally:
         await runner.cleanup()
         for keeper in keepers:
             keeper.cancel()
-        for keeper in keepers:
-            with suppress(asyncio.CancelledError):
-                await keeper
+        await asyncio.gather(*keepers, return_exceptions=True)
         await stop_all(engines)
 
 
@@ -179,7 +180,7 @@ def arguments() -> argparse.Namespace:
     parser = command_line.parser(__doc__)
     parser.add_argument("--methods", help="names under `methods:`, with commas between")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free one")
     parser.add_argument("--key-file", type=Path, help="a file with the key")
     parser.add_argument("--max-waiting", type=int, default=64, help="answers that may wait")
     return parser.parse_args()
@@ -202,13 +203,16 @@ def main() -> None:
         for spec in wanted_engines(params, [one for _, one in found], concurrency)
     }
     table = {one.name: one for one, _ in found}
-    ready = greeting(args.host, args.port, key, is_new, table)
+
+    def ready(port: int) -> str:
+        return greeting(args.host, port, key, is_new, table)
+
     print(f"starting {', '.join(engines)}; logs in {LOGS}", file=sys.stderr)
 
     async def begin() -> None:
         room = Room(concurrency, args.max_waiting, metrics)
         service = Service(table, chat_tokenizer(found[0][1].tokenizer), engines, room, metrics)
-        await serve(service, key, args.host, args.port, ready, params.engines.start_timeout_s)
+        await serve(service, key, args.host, args.port, ready)
 
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
     uvloop.run(begin())

@@ -29,12 +29,17 @@ Show = Callable[[Piece], None]
 
 @dataclass(frozen=True)
 class Served:
-    """A method that clients name as their model. `sampling`, `budget`: where a request has none."""
+    """A method that clients name as their model.
+
+    `answering`, `sampling`: budget and sampling are those of requests that give none. `words`: what
+    the pair's benchmarks put around a problem.
+    """
 
     name: str
     answering: Answering
     sampling: Sampling
     max_model_len: int
+    words: str
 
     def room(self, prompt_ids: Sequence[int]) -> int:
         """Return how many tokens may follow a prompt; ApiError if none."""
@@ -159,7 +164,9 @@ class Writing:
         except RequestRefusedError as error:
             raise ApiError(str(error)) from error
         except (RequestFailedError, ValueError) as error:
-            raise ApiError(str(error), HTTPStatus.BAD_GATEWAY) from error
+            raise ApiError(
+                str(error), HTTPStatus.SERVICE_UNAVAILABLE, retry_after_s=RETRY_AFTER_S
+            ) from error
         return self._ended(str(self.machine.answer.finish_reason))
 
     @property
