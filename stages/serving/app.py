@@ -108,7 +108,7 @@ class Api:
 
     async def health(self, _: web.Request) -> web.Response:
         """Say whether every engine serves."""
-        down = [role for role, one in self.service.engines.items() if one.client is None]
+        down = [role for role, one in self.service.engines.items() if not one.up]
         status = HTTPStatus.SERVICE_UNAVAILABLE if down else HTTPStatus.OK
         return reply({"status": "starting" if down else "ok"}, status)
 

@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class Supervised:
-    """One engine that is kept up. `client`: None while it is down."""
+    """One engine that is kept up. `client`: None while it is stopped or starting."""
 
     def __init__(
         self, spec: EngineSpec, engines: Engines, infer: Infer, logs: Path, metrics: Metrics
@@ -40,9 +40,14 @@ class Supervised:
         # Linux ends a server with the thread that started it: the thread has to stay.
         self.thread = ThreadPoolExecutor(1, f"engine-{spec.role}")
 
+    @property
+    def up(self) -> bool:
+        """Return whether it serves, as far as is known."""
+        return self.client is not None and self.client.engine.alive
+
     def connected(self) -> Client:
         """Return its client; ApiError while it is down."""
-        if self.client is None:
+        if self.client is None or not self.up:
             raise ApiError(
                 f"engine '{self.spec.role}' is starting again",
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -81,7 +86,7 @@ class Supervised:
                 if self.client is None:
                     await self.start()
                 await until_gone(self.connected().engine)
-            except UserError as error:
+            except (UserError, ApiError) as error:
                 log.error("%s", error)
             await self.stop()
             self.metrics.restarts.labels(self.spec.role).inc()
