@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stages.config.schema import Infer, Sampling
     from stages.engine.server import Engine
 
+GENERATE = "/inference/v1/generate"
 DRAFTS = "vllm:spec_decode_num_drafts_total"
 ACCEPTED = "vllm:spec_decode_num_accepted_tokens_total"
 LATER = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
@@ -89,15 +90,18 @@ class Client:
         depend on earlier ones. Raises UserError if the server has died, RequestRefusedError if it
         refuses the request, RequestFailedError after the last retry.
         """
-        body = {
+        read = partial(replies.tokens_completion, request=request)
+        return await self._ask("POST", GENERATE, read, self.body(request, seed, salt))
+
+    def body(self, request: Request, seed: int, salt: str) -> dict[str, Any]:
+        """Return what the endpoint for token ids is sent."""
+        return {
             "model": MODEL_NAME,
             "token_ids": request.prompt_ids,
             "output_mode": "text",  # in addition to the ids
             "cache_salt": salt,
             "sampling_params": self._sampling(request, seed),
         }
-        read = partial(replies.tokens_completion, request=request)
-        return await self._ask("POST", "/inference/v1/generate", read, body)
 
     async def complete_text(
         self, request: Request, seed: int, salt: str, tokenizer: Tokenizer
@@ -144,7 +148,7 @@ class Client:
         sampling = {"max_tokens": 1, "prompt_logprobs": 2, "detokenize": False}
         body = {"model": MODEL_NAME, "token_ids": token_ids, "sampling_params": sampling}
         read = partial(replies.margins_in, n_tokens=len(token_ids))
-        return await self._ask("POST", "/inference/v1/generate", read, body)
+        return await self._ask("POST", GENERATE, read, body)
 
     async def speculation(self) -> tuple[int, int]:
         """Return (drafts, accepted tokens) since the engine started; zeros without a draft head."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -64,6 +64,15 @@ def tasks(problems: pl.DataFrame, repeats: int, prompt_column: str = "prompt_ids
 
 
 @dataclass(frozen=True)
+class Step:
+    """One request of an answer and its completion."""
+
+    engine: str
+    prompt_tokens: int
+    completion: Completion
+
+
+@dataclass(frozen=True)
 class Answering:
     """A method with all that shapes its answers. `cues`: the words that it hands over at."""
 
@@ -75,22 +84,35 @@ class Answering:
 
     async def answer(self, task: Task, clients: Mapping[str, Client]) -> Row:
         """Return one answer, as it is kept. `clients`: {role: client of its engine}."""
-        machine = self.method.start(self._setting(task))
+        machine = self.start(task)
+        started = time.monotonic()
+        prompt_tokens = cached_tokens = 0
+        async for step in self.steps(task, machine, clients):
+            prompt_tokens += step.prompt_tokens
+            cached_tokens += step.completion.cached_tokens
+        row = as_row(machine, time.monotonic() - started)
+        return {**row, "prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens}
+
+    def start(self, task: Task) -> Machine:
+        """Return the machine that writes one answer."""
+        return self.method.start(self._setting(task))
+
+    async def steps(
+        self, task: Task, machine: Machine, clients: Mapping[str, Client]
+    ) -> AsyncGenerator[Step]:
+        """Write an answer to its end; yield after each request."""
         # By the prompt, not by its number: one problem in two benchmarks has one answer.
         seed = of_value(self.seed, task.prompt, task.repeat)
         salt = of_value(seed, self.method.model_dump(), self.cues)
-        started = time.monotonic()
-        n = prompt_tokens = cached_tokens = 0
+        n = 0
         while request := machine.next_request():
             asked = time.monotonic()
             request_seed = random.Random(f"{seed}/{n}").getrandbits(31)
             completion = await self._complete(clients[request.engine], request, request_seed, salt)
+            prompt_tokens = len(request.prompt_ids)  # `feed` may make the list grow
             machine.feed(completion, time.monotonic() - asked)
+            yield Step(request.engine, prompt_tokens, completion)
             n += 1
-            prompt_tokens += len(request.prompt_ids)
-            cached_tokens += completion.cached_tokens
-        row = as_row(machine, time.monotonic() - started)
-        return {**row, "prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens}
 
     async def _complete(self, client: Client, request: Request, seed: int, salt: str) -> Completion:
         """Return what the engine makes of a request, handed over as the method does.

@@ -17,6 +17,7 @@ CueChoice = Literal["none", "pair", "mined", "published", "all"]
 Handoff = Literal["tokens", "text"]
 FinishReason = Literal["stop", "length"]
 FINISHED = get_args(FinishReason)
+THINK_START = "<think>"
 THINK_END = "</think>"
 HALF = "\N{REPLACEMENT CHARACTER}"  # what the bytes of half a character decode to
 
@@ -26,13 +27,14 @@ class Request:
     """One call of an engine: continue `prompt_ids` by at most `max_tokens` tokens.
 
     `prompt_ids` may be the machine's own list, which grows with the next `feed`. `stop`: strings at
-    which the engine stops.
+    which the engine stops. `tentative`: `feed` may drop all of the completion.
     """
 
     engine: str
     prompt_ids: list[int]
     max_tokens: int
     stop: tuple[str, ...] = ()
+    tentative: bool = False
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class SpecThink(base.Machine):
             "verify": VERIFY_TOKENS,
             "check": self.patience.tokens,
         }
-        return Request(engine, ids, min(tokens[self.mode], left))
+        return Request(engine, ids, min(tokens[self.mode], left), tentative=self.mode == "draft")
 
     def feed(self, completion: Completion, wall_s: float) -> None:
         super().feed(completion, wall_s)

@@ -281,6 +281,39 @@ def provenance(
     print(in_words(str(file), of_file(file)), end="")
 
 
+@command(
+    "relaygen serve --pair demo",
+    "relaygen serve --pair demo --methods relaygen,relaygen_eagle3,large --port 8080",
+)
+def serve(
+    context: typer.Context,
+    pair: Annotated[str, typer.Option(help="A pair of params.yaml.")],
+    params: Params = Path("params.yaml"),
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Names under `methods:`, with commas between; default: those that need the large "
+            "and the small model alone."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0: any free one.")] = 8000,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with the key; default: RELAYGEN_API_KEY, or a new one."),
+    ] = None,
+    max_waiting: Annotated[
+        int, typer.Option(help="Answers that may wait for their turn; more are refused.")
+    ] = 64,
+    log: Log = None,
+) -> None:
+    """Serve a pair's methods as the models of an OpenAI-style API, with a page to watch them.
+
+    Engines are started, and started again if they fail. Ctrl-C ends all of it.
+    """
+    call("stages.serving.main", context)
+
+
 def add_performance_test(name: str, about: str) -> None:
     """Add the command that runs one performance test."""
 

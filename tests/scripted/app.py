@@ -4,6 +4,7 @@ tests/integration/test_scripted.py compares its replies with those of the real s
 """
 
 import argparse
+import asyncio
 import json
 import os
 import time
@@ -18,6 +19,7 @@ from prometheus_client import generate_latest
 
 from tests.scripted.engine import DEFAULTS, Engine, Json, RefusedError, Text
 
+PAUSE_S = float(os.environ.get("SCRIPTED_PAUSE_S", "0"))
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN = "/health"
 
@@ -100,13 +102,15 @@ class Api:
         }
         return reply({"object": "list", "data": [model]})
 
-    async def generate(self, request: web.Request) -> web.Response:
+    async def generate(self, request: web.Request) -> web.StreamResponse:
         """Token ids there and back."""
         body = await self.body(request)
         sampling = {**DEFAULTS, **body["sampling_params"]}
         mode = body.get("output_mode", "tokens")
         ids: list[int] = body["token_ids"]
         text, cached = await self.engine.write(ids, sampling, body.get("cache_salt"))
+        if body.get("stream"):
+            return await self.stream(request, text, usage(len(ids), text, cached, created=None))
         n = sampling["prompt_logprobs"]
         choice = {
             "index": 0,
@@ -134,6 +138,42 @@ class Api:
             "choices": [choice | ({"text": text.text} if mode == "text" else {})],
         }
         return reply(content)
+
+    async def stream(self, request: web.Request, text: Text, usage: Json) -> web.StreamResponse:
+        """Token ids there and back, an event for each token, or for as many as are drafted."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        name = f"generate-tokens-{uuid4().hex[:16]}"
+        begun, step = 0, self.engine.drafts_tokens or 1
+        for at in range(0, len(text.token_ids), step):
+            ids = text.token_ids[at : at + step]
+            last = at + step >= len(text.token_ids)
+            end = len(text.text) if last else begun + sum(len(self.engine.pieces[i]) for i in ids)
+            choice: Json = {
+                "index": 0,
+                "finish_reason": text.finish_reason if last else None,
+                "stop_reason": text.stop if last else None,
+                "token_ids": ids,
+                "routed_experts": None,
+                "sampling_mask": None,
+                "weight_versions": None,
+                "text": text.text[begun:end],
+                "logprobs": None,
+            }
+            if last:
+                version = {"version": "default", "start": 0, "end": len(text.token_ids)}
+                choice["weight_versions"] = [version]
+            begun = end
+            await event(
+                response,
+                {"request_id": name, "usage": None, "output_mode": "text", "choices": [choice]},
+            )
+            await asyncio.sleep(PAUSE_S)
+        await event(
+            response, {"request_id": name, "usage": usage, "output_mode": "text", "choices": []}
+        )
+        await response.write(b"data: [DONE]\n\n")
+        return response
 
     async def chat(self, request: web.Request) -> web.Response:
         """A chat of one message, which the server continues as it stands."""
@@ -201,6 +241,11 @@ def usage(n_prompt: int, text: Text, cached: int, created: int | None) -> Json:
         "prompt_tokens_details": details,
         "completion_tokens_details": None,
     }
+
+
+async def event(response: web.StreamResponse, content: Json) -> None:
+    """Send one event of a stream."""
+    await response.write(b"data: " + orjson.dumps(content) + b"\n\n")
 
 
 def now() -> int:

@@ -1,0 +1,222 @@
+"""Serve a pair's methods as the models of an OpenAI-style API.
+
+Engines are started and kept up. The key is RELAYGEN_API_KEY, or the content of `--key-file`, or
+made anew and printed.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from stages.analysis.cue_sets import words_in
+from stages.config import selection
+from stages.config.params import load
+from stages.config.schema import Params
+from stages.config.settings import Settings
+from stages.engine import models, server
+from stages.engine.gpus import visible_gpus, with_gpus
+from stages.engine.spec import EngineSpec, specs
+from stages.generation import asking
+from stages.problems.prompts import chat_tokenizer
+from stages.runtime import command_line
+from stages.runtime.errors import UserError
+from stages.serving.app import application
+from stages.serving.metrics import Metrics
+from stages.serving.service import Room, Served, Service
+from stages.serving.supervisor import Supervised, start_all, stop_all
+from stages.tracking.resolving import settings_of
+from stages.tracking.targets import Target
+
+KEY = "RELAYGEN_API_KEY"
+SHORTEST_KEY = 16
+LOGS = Path("logs/serve")
+LAST_ANSWERS_S = 5.0  # that a server which is stopped waits for
+
+
+def key_of(file: Path | None) -> tuple[str, bool]:
+    """Return the key, and whether it was made anew; UserError if a given one is too short."""
+    where = str(file) if file else KEY
+    try:
+        key = (file.read_text(encoding="utf-8") if file else os.environ.get(KEY, "")).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as a key: {error}") from error
+    if not key and not file:
+        return secrets.token_urlsafe(24), True
+    if len(key) < SHORTEST_KEY:
+        raise UserError(f"{where}: a key of {SHORTEST_KEY} characters or more is needed")
+    return key, False
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone; UserError if it is no address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError as error:
+        raise UserError(f"--host {host}: not an address such as 127.0.0.1 or 0.0.0.0") from error
+
+
+def methods_of(params: Params, pair: str, names: str | None) -> list[str]:
+    """Return the methods to serve; by default those that need no more than the two models."""
+    possible = selection.methods_of(params, pair)
+    if names is None:
+        return [name for name, one in possible.items() if set(one.roles) <= {"large", "small"}]
+    chosen = [name.strip() for name in names.split(",")]
+    for name in chosen:
+        params.method(name)
+        if reason := selection.skip_reason(params, pair, name):
+            raise UserError(f"--methods {name}: {reason}")
+    return chosen
+
+
+def served(params: Params, pair: str, name: str) -> tuple[Served, Settings]:
+    """Return a method as clients see it, and its settings."""
+    settings = settings_of(params, Target("infer", pair, name))
+    cues = settings_of(params, Target("cue_set", pair, name)).cue_words
+    if cues is None:
+        cues = mined(pair, name)
+    answering = asking.answering(settings, settings.method, cues)
+    benchmark = params.pair(pair).speed_benchmark
+    prompts = settings_of(params, Target("prepare", pair, benchmark)).prompts
+    words = prompts["plain"]
+    return Served(name, answering, settings.sampling, settings.max_model_len, words), settings
+
+
+def mined(pair: str, name: str) -> list[str]:
+    """Return the mined cues of a method; UserError if they are not there yet."""
+    file = Path(f"results/{pair}/cue_sets/{name}.yaml")
+    if not file.exists():
+        raise UserError(
+            f"{file}: the pair's cues are not mined yet; make them "
+            f"(snakemake --cores all -- cue_sets_of_{pair}) or set cues: published"
+        )
+    return words_in(file)
+
+
+def wanted_engines(params: Params, settings: list[Settings], concurrency: int) -> list[EngineSpec]:
+    """Return the engines of some methods, with their GPUs; UserError if one cannot start."""
+    wanted = {
+        spec.role: spec
+        for one in settings
+        for spec in specs(one, params.engines, one.method.roles, concurrency)
+    }
+    for spec in wanted.values():
+        models.check_folders(f"engine '{spec.role}'", spec.served)
+    server.check_open_files(list(wanted.values()))
+    if any(spec.served.gpus for spec in wanted.values()):
+        return with_gpus(list(wanted.values()), visible_gpus())
+    return list(wanted.values())
+
+
+async def serve(
+    service: Service, key: str, host: str, port: int, ready: Callable[[int], str]
+) -> None:
+    """Serve until SIGINT or SIGTERM, with the engines up; print `ready` of the port."""
+    engines = list(service.engines.values())
+    await start_all(engines)
+    keepers = [asyncio.create_task(one.keep()) for one in engines]
+    runner = web.AppRunner(
+        application(service, key),
+        handler_cancellation=True,  # a client that leaves ends its answer
+        access_log=None,
+        shutdown_timeout=LAST_ANSWERS_S,
+    )
+    try:
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise UserError(
+                f"port {port} on {host}: {error.strerror}; give another --port"
+            ) from error
+        print(ready(runner.addresses[0][1]), flush=True)
+        await ended()
+    finally:
+        await runner.cleanup()
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(*keepers, return_exceptions=True)
+        await stop_all(engines)
+
+
+async def ended() -> None:
+    """Wait for SIGINT or SIGTERM."""
+    asked = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, asked.set)
+    await asked.wait()
+
+
+def greeting(host: str, port: int, key: str, is_new: bool, names: Mapping[str, Served]) -> str:
+    """Return what is printed once the server answers."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    url = f"http://{shown}:{port}"
+    lines = [f"serving {', '.join(names)} on {url}"]
+    if is_new:
+        lines += [
+            f"key: {key}",
+            f"page: {url}/?key={key}",
+            f"curl {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\",
+            "  -H 'Content-Type: application/json' \\",
+            f"""  -d '{{"model": "{next(iter(names))}", "messages": [{{"role": "user", """
+            """"content": "What is 12 + 30?"}]}'""",
+        ]
+    else:
+        lines.append(f"page: {url}/?key=KEY, with the key that you gave")
+    return "\n".join(lines)
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--methods", help="names under `methods:`, with commas between")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free one")
+    parser.add_argument("--key-file", type=Path, help="a file with the key")
+    parser.add_argument("--max-waiting", type=int, default=64, help="answers that may wait")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    args = arguments()
+    command_line.start_log(args.log or LOGS / "serve.log")
+    params = load(args.params)
+    key, is_new = key_of(args.key_file)
+    if is_new and not is_loopback(args.host):
+        raise UserError(f"--host {args.host}: others can reach it: give a key of your own ({KEY})")
+    names = methods_of(params, args.pair, args.methods)
+    found = [served(params, args.pair, name) for name in names]
+    concurrency, metrics = params.infer.concurrency, Metrics()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    engines = {
+        spec.role: Supervised(spec, params.engines, params.infer, LOGS, metrics)
+        for spec in wanted_engines(params, [one for _, one in found], concurrency)
+    }
+    table = {one.name: one for one, _ in found}
+
+    def ready(port: int) -> str:
+        return greeting(args.host, port, key, is_new, table)
+
+    print(f"starting {', '.join(engines)}; logs in {LOGS}", file=sys.stderr)
+
+    async def begin() -> None:
+        room = Room(concurrency, args.max_waiting, metrics)
+        service = Service(table, chat_tokenizer(found[0][1].tokenizer), engines, room, metrics)
+        await serve(service, key, args.host, args.port, ready)
+
+    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    uvloop.run(begin())
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,112 @@
+"""Keep a pair's engines up: start them, notice when one is gone, and start it again."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import TypeVar
+
+from stages.config.schema import Engines, Infer
+from stages.engine import server
+from stages.engine.client import Client
+from stages.engine.spec import EngineSpec
+from stages.engine.watch import until_gone
+from stages.runtime.errors import UserError
+from stages.serving.errors import ApiError
+from stages.serving.metrics import Metrics
+
+log = logging.getLogger(__name__)
+LONGEST_PAUSE_S = 60.0
+STEADY_S = 300.0  # an engine that served this long starts again without a pause
+RETRY_AFTER_S = 10
+Result = TypeVar("Result")
+
+
+class Supervised:
+    """One engine that is kept up. `client`: None while it is stopped or starting."""
+
+    def __init__(
+        self, spec: EngineSpec, engines: Engines, infer: Infer, logs: Path, metrics: Metrics
+    ) -> None:
+        self.spec, self.engines, self.infer, self.logs = spec, engines, infer, logs
+        self.metrics = metrics
+        self.client: Client | None = None
+        self.stack = AsyncExitStack()
+        # Linux ends a server with the thread that started it: the thread has to stay.
+        self.thread = ThreadPoolExecutor(1, f"engine-{spec.role}")
+
+    @property
+    def up(self) -> bool:
+        """Return whether it serves, as far as is known."""
+        return self.client is not None and self.client.engine.alive
+
+    def connected(self) -> Client:
+        """Return its client; ApiError while it is down."""
+        if self.client is None or not self.up:
+            raise ApiError(
+                f"engine '{self.spec.role}' is starting again",
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return self.client
+
+    async def start(self) -> None:
+        """Start the engine and wait until it is ready; UserError if it does not become so."""
+        log_file = self.logs / f"engine-{self.spec.role}.log"
+        servers = ExitStack()
+        self.stack.push_async_callback(self._in_thread, servers.close)
+        try:
+            serving = server.serving(self.spec, self.engines.base_port, log_file)
+            engine = await self._in_thread(partial(servers.enter_context, serving))
+            deadline = time.monotonic() + self.engines.start_timeout_s
+            await self._in_thread(partial(server.wait_ready, engine, deadline))
+        except BaseException:
+            await self.stop()
+            raise
+        self.client = await self.stack.enter_async_context(Client(engine, None, self.infer))
+        self.metrics.engine_up.labels(self.spec.role).set(1)
+
+    async def stop(self) -> None:
+        """Stop the engine, if it runs."""
+        self.client = None
+        self.metrics.engine_up.labels(self.spec.role).set(0)
+        await self.stack.aclose()
+
+    async def keep(self) -> None:
+        """Start the engine again whenever it is gone; runs until it is cancelled."""
+        pause_s = 0.0
+        while True:
+            since = time.monotonic()
+            try:
+                if self.client is None:
+                    await self.start()
+                await until_gone(self.connected().engine)
+            except (UserError, ApiError) as error:
+                log.error("%s", error)
+            await self.stop()
+            self.metrics.restarts.labels(self.spec.role).inc()
+            steady = time.monotonic() - since > STEADY_S
+            pause_s = 0.0 if steady else min(LONGEST_PAUSE_S, 2 * pause_s + 1)
+            await asyncio.sleep(pause_s)
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        """Run something that blocks in this engine's own thread, to its end."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, call)
+
+
+async def start_all(supervised: Sequence[Supervised]) -> None:
+    """Start engines side by side; if one does not come up, stop all and raise its UserError."""
+    begun = await asyncio.gather(*(one.start() for one in supervised), return_exceptions=True)
+    for error in filter(None, begun):
+        await stop_all(supervised)
+        raise error
+
+
+async def stop_all(supervised: Sequence[Supervised]) -> None:
+    """Stop engines side by side."""
+    await asyncio.gather(*(one.stop() for one in supervised))
