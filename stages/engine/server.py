@@ -23,6 +23,7 @@ from pathlib import Path
 
 import httpx
 
+from stages.config import variables
 from stages.config.schema import Engines
 from stages.engine import models
 from stages.engine.gpus import visible_gpus, with_gpus
@@ -175,12 +176,17 @@ def start(spec: EngineSpec, port: int, log_file: Path, folder: Path) -> Engine:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **spec.environment, **own},
+            env={**inherited(), **spec.environment, **own},
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
     drafts = spec.served.draft is not None
     return Engine(spec.role, f"http://{HOST}:{port}", key, process, log_file, drafts)
+
+
+def inherited() -> dict[str, str]:
+    """Return this process's variables, less those that engines get from params.yaml alone."""
+    return {name: os.environ[name] for name in os.environ if not variables.of_engines(name)}
 
 
 def die_with_parent() -> None:

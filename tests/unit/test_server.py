@@ -182,6 +182,16 @@ def test_the_environments_proxies_and_certificates_do_not_concern_a_server_of_ou
         http.shutdown()
 
 
+def test_a_server_does_not_see_variables_of_vllm_that_no_result_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("VLLM_USE_V2_MODEL_RUNNER", "NCCL_ALGO", "CUDA_DEVICE_ORDER", "HF_HOME"):
+        monkeypatch.setenv(name, "x")
+    seen = server.inherited()
+    assert not {"VLLM_USE_V2_MODEL_RUNNER", "NCCL_ALGO", "CUDA_DEVICE_ORDER"} & set(seen)
+    assert seen["HF_HOME"] == "x"
+
+
 PREFIX = "(EngineCore pid=7) ERROR 11-26 16:13:34 [core.py:1510] "
 ROOT = "RuntimeError: The size of tensor a (64) must match the size of tensor b (96)"
 CORE_DIED = f"""
