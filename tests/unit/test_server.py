@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from stages.config.params import load
 from stages.config.schema import Model
-from stages.engine import server
+from stages.engine import compiler, gpus, server
 from stages.engine.spec import HOST, EngineSpec
 from stages.runtime.errors import UserError
 from tests.unit.conftest import engine_specs
@@ -60,16 +61,18 @@ def test_only_vllm_for_cpus_is_fixed(pair: str, module: str) -> None:
 
 
 def test_too_few_gpus_are_noticed_before_a_server_is_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nvidia_smi: Callable[[str], None]
 ) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "locks")
+    nvidia_smi("0, GPU-5a2b91c0-0000-0000-0000-000000000000, 580.65.06, [N/A]")
+    monkeypatch.setattr(compiler, "check", lambda: None)
     wanted = engine_specs("large", pair="qwen3")
     with (
         pytest.raises(UserError, match=r"need 2 GPUs \(large 2\), there are 1;"),
-        server.running(wanted, load(Path("params.yaml")).engines, tmp_path),
+        server.running(wanted, load(Path("params.yaml")).engines, tmp_path / "logs"),
     ):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "logs").iterdir()) == []
 
 
 def test_a_model_that_is_not_there_starts_no_server(tmp_path: Path) -> None:
