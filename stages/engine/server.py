@@ -43,8 +43,12 @@ ERROR = re.compile(
     r"((?:[\w.]+(?:Error|Exception|Interrupt)\b|[\w.]+: error:).*(?:\n {2}\S.*)?)",
     re.MULTILINE,
 )
-# What an error says that has another for its cause.
-ELSEWHERE = ("root cause", "See stack trace")
+# What an error says that has another for its cause: of vLLM's processes for one another, and of
+# those that compute together once one of them has died.
+ELSEWHERE = (
+    *("root cause", "See stack trace"),
+    *("closed by peer", "reset by peer", "Broken pipe", "DistBackendError: NCCL error"),
+)
 LONGEST_CAUSE = 300  # characters
 
 
@@ -84,13 +88,14 @@ def running(
 ) -> Iterator[Mapping[str, Engine]]:
     """Start servers for `wanted`, yield {role: server}, and stop all of them.
 
-    They start side by side, on one GPU one after another. Raises UserError if a model folder is
-    missing, GPUs or open files are too few, a port is taken, or a server dies or is not ready in
-    time.
+    Models are fetched first. Servers start side by side, on one GPU one after another. Raises
+    UserError if a model is missing, GPUs or open files are too few, a port is taken, or a server
+    dies or is not ready in time.
     """
     check_open_files(wanted)
     for spec in wanted:
         models.check_folders(f"engine '{spec.role}'", spec.served)
+        models.fetch_whole(spec.served)
     if any(spec.served.gpus for spec in wanted):
         compiler.check()
     log_dir.mkdir(parents=True, exist_ok=True)
