@@ -52,7 +52,8 @@ docs: setup ## Build the documentation in site/; a dead link is an error (5 seco
 	mkdocs build --strict --quiet
 
 # Versions already locked stay while they fit; for newer ones, remove the locks first. What the images
-# install is the same, less what they do not need.
+# install is the same, less what they do not need. vLLM for CUDA needs an older apache-tvm-ffi (0.1.11)
+# than xgrammar takes by itself: it alone is resolved anew.
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --python-version 3.11 \
   --generate-hashes --quiet
 lock: ## Resolve pyproject.toml into exact versions with hashes (20 seconds)
@@ -65,7 +66,8 @@ lock: ## Resolve pyproject.toml into exact versions with hashes (20 seconds)
 	$(COMPILE) --universal --no-annotate --constraint $(LOCK) --extra engine --no-emit-package torch \
 	  --output-file containers/engine-cpu.lock >/dev/null
 	cat containers/torch-cpu.lock >> containers/engine-cpu.lock
-	$(COMPILE) --no-config --python-platform x86_64-manylinux_2_28 --no-annotate --constraint $(LOCK) \
+	$(COMPILE) --no-config --python-platform x86_64-manylinux_2_28 --no-annotate \
+	  --constraint <(sed '/^apache-tvm-ffi==/,/[^\\]$$/d' $(LOCK)) \
 	  --extra engine-cuda --override containers/cuda-overrides.txt \
 	  --output-file containers/engine-cuda.lock >/dev/null
 

@@ -6,10 +6,23 @@ set -euo pipefail
 home=/opt/apptainer
 export DEBIAN_FRONTEND=noninteractive
 
+# Wait for another apt, such as the system's own at boot: apt itself waits for dpkg's lock alone, not
+# for that of the package lists.
+patiently() {
+  local try said
+  for try in {1..300}; do
+    if said=$(apt-get -qq -o DPkg::Lock::Timeout=300 "$@" 2>&1 >/dev/null); then return; fi
+    [[ $said == *"Could not get lock"* ]] || break
+    sleep 1
+  done
+  echo "$said" >&2
+  return 1
+}
+
 tools=(debootstrap squashfs-tools squashfuse fuse3 uidmap libseccomp2 patchelf)
 if ! dpkg-query --show "${tools[@]}" &>/dev/null; then
-  apt-get -qq update
-  apt-get -qq install --yes --no-install-recommends "${tools[@]}" >/dev/null
+  patiently update
+  patiently install --yes --no-install-recommends "${tools[@]}"
 fi
 if command -v apptainer >/dev/null; then
   apptainer --version

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from stages.config.block import Block
 from stages.config.names import Name, PairName
+from stages.config.variables import Variable
 from stages.methods import AnyMethod
 from stages.methods.base import Handoff
 from stages.runtime.errors import UserError
@@ -87,7 +88,7 @@ class Model(Block):
     """What an engine serves: a model, alone or with an Eagle-3 draft head.
 
     `model` and `draft` are folders, or names on the hub with a pinned revision. `gpus`: cards of
-    the engine, by tensor parallelism; 0: the CPU.
+    the engine, by tensor parallelism; 0: the CPU. `gpu_memory`: its share of each card's memory.
     """
 
     model: str
@@ -96,6 +97,7 @@ class Model(Block):
     draft_revision: Commit | None = None
     draft_tokens: Positive | None = None
     gpus: int = Field(0, ge=0)
+    gpu_memory: Share | None = Field(None, description="none: engines.gpu_memory")
 
     @model_validator(mode="before")
     @classmethod
@@ -209,6 +211,7 @@ class Engines(Block):
     gpu_memory: Share
     start_timeout_s: Positive
     base_port: Annotated[int, Field(ge=1024, le=65000)] | None
+    env: dict[Variable, str] = Field(description="variables of vLLM and NCCL, which shape answers")
 
 
 class Cues(Block):

@@ -23,6 +23,7 @@ class Settings(Block):
     tokenizer: Model  # the large model, for its tokenizer and chat template alone
     tokenizers: dict[str, Model]
     engines: dict[str, Model]
+    engine_env: dict[str, str]
     dtype: str
     max_model_len: int
     sampling: Sampling

@@ -3,7 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import (
+    constants,
+    hf_hub_download,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from tokenizers import Tokenizer
 
 from stages.config.schema import Model
@@ -44,15 +49,39 @@ def fetch(name: str, revision: str, file: str) -> Path:
             f"{where}: {file} is not in the cache and HF_HUB_OFFLINE is set; bring a filled cache, "
             f"or {INSTEAD}"
         )
+    check(name, revision)
     try:
-        check_readable("model", name, revision, INSTEAD)
         return Path(hf_hub_download(name, file, revision=revision))
-    except UserError:
-        raise
-    except UnavailableError as error:
-        raise UserError(str(error)) from error
     except Exception as error:  # no such file, a broken connection, a full disk: many types
         raise UserError(f"{where}: cannot fetch {file} ({one_line(error)})") from error
+
+
+def check(name: str, revision: str) -> None:
+    """Raise UserError unless the hub answers and gives this account the model."""
+    try:
+        check_readable("model", name, revision, INSTEAD)
+    except UnavailableError as error:
+        raise UserError(str(error)) from error
+
+
+def fetch_whole(served: Model) -> None:
+    """Fetch all files of a model and its draft head that are not in the hub's cache yet.
+
+    A server would do it as well, but within the time of its start and while it holds GPUs. Raises
+    UserError if that fails.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return  # a server says what it misses
+    for name, revision in served.parts:
+        if revision is None:
+            continue
+        try:
+            # Does not ask the hub if it has fetched all of this revision before.
+            snapshot_download(name, revision=revision)
+        except Exception as error:  # of as many types as above
+            check(name, revision)
+            where = f"{name} at {revision}"
+            raise UserError(f"{where}: cannot fetch its files ({one_line(error)})") from error
 
 
 def tokenizer(served: Model) -> Tokenizer:

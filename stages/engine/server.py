@@ -23,9 +23,9 @@ from pathlib import Path
 
 import httpx
 
+from stages.config import variables
 from stages.config.schema import Engines
-from stages.engine import models
-from stages.engine.gpus import visible_gpus, with_gpus
+from stages.engine import compiler, gpus, models
 from stages.engine.scratch import scratch
 from stages.engine.spec import HOST, EngineSpec
 from stages.runtime.errors import UserError
@@ -43,8 +43,12 @@ ERROR = re.compile(
     r"((?:[\w.]+(?:Error|Exception|Interrupt)\b|[\w.]+: error:).*(?:\n {2}\S.*)?)",
     re.MULTILINE,
 )
-# What an error says that has another for its cause.
-ELSEWHERE = ("root cause", "See stack trace")
+# What an error says that has another for its cause: of vLLM's processes for one another, and of
+# those that compute together once one of them has died.
+ELSEWHERE = (
+    *("root cause", "See stack trace"),
+    *("closed by peer", "reset by peer", "Broken pipe", "DistBackendError: NCCL error"),
+)
 LONGEST_CAUSE = 300  # characters
 
 
@@ -82,33 +86,38 @@ class Engine:
 def running(
     wanted: list[EngineSpec], engines: Engines, log_dir: Path
 ) -> Iterator[Mapping[str, Engine]]:
-    """Start servers for `wanted` side by side, yield {role: server}, and stop all of them.
+    """Start servers for `wanted`, yield {role: server}, and stop all of them.
 
-    Raises UserError if a model folder is missing, GPUs or open files are too few, a port is taken,
-    or a server dies or is not ready in time.
+    Models are fetched first. Servers start side by side, on one GPU one after another. Raises
+    UserError if a model is missing, GPUs or open files are too few, a port is taken, or a server
+    dies or is not ready in time.
     """
     check_open_files(wanted)
     for spec in wanted:
         models.check_folders(f"engine '{spec.role}'", spec.served)
+        models.fetch_whole(spec.served)
     if any(spec.served.gpus for spec in wanted):
-        wanted = with_gpus(wanted, visible_gpus())
+        compiler.check()
     log_dir.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
-    with ExitStack() as stack:
+    with gpus.held(wanted) as placed, ExitStack() as stack:
+        begun = time.monotonic()
+        ports = {spec.role: at for at, spec in enumerate(placed, start=engines.base_port or 0)}
 
-        def begin(i: int, spec: EngineSpec) -> Engine:
-            port = engines.base_port and engines.base_port + i
+        def begin(spec: EngineSpec) -> Engine:
+            port = ports[spec.role] if engines.base_port else None
             log_file = log_dir / f"engine-{spec.role}.log"
             return stack.enter_context(serving(spec, port, log_file))
 
-        started = {spec.role: begin(i, spec) for i, spec in enumerate(wanted)}
-        for i, spec in enumerate(wanted):
-            try:
-                wait_ready(started[spec.role], begun + engines.start_timeout_s)
-            except PortTakenError as error:
-                log.warning("%s; trying again", error)
-                started[spec.role] = begin(i, spec)
-                wait_ready(started[spec.role], begun + engines.start_timeout_s)
+        started: dict[str, Engine] = {}
+        for turn in gpus.turns(placed):
+            started |= {spec.role: begin(spec) for spec in turn}
+            for spec in turn:
+                try:
+                    wait_ready(started[spec.role], begun + engines.start_timeout_s)
+                except PortTakenError as error:
+                    log.warning("%s; trying again", error)
+                    started[spec.role] = begin(spec)
+                    wait_ready(started[spec.role], begun + engines.start_timeout_s)
         log.info("engines %s ready in %.0f s", ", ".join(started), time.monotonic() - begun)
         yield started
 
@@ -175,12 +184,17 @@ def start(spec: EngineSpec, port: int, log_file: Path, folder: Path) -> Engine:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **spec.environment, **own},
+            env={**inherited(), **spec.environment, **own},
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
     drafts = spec.served.draft is not None
     return Engine(spec.role, f"http://{HOST}:{port}", key, process, log_file, drafts)
+
+
+def inherited() -> dict[str, str]:
+    """Return this process's variables, less those that engines get from params.yaml alone."""
+    return {name: os.environ[name] for name in os.environ if not variables.of_engines(name)}
 
 
 def die_with_parent() -> None:

@@ -11,11 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stages.config.schema import Engines, Model
 
 HOST = "127.0.0.1"
 MODEL_NAME = "model"
 KEEP_ALIVE_S = 600  # how long a connection waits for its next request; vLLM's default is 5
+GPU_DEFAULTS = {
+    # vLLM's own default compiles FlashInfer's sampler at the start, for which it needs a CUDA
+    # toolkit. Requests with a seed never use it.
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
+}
 MAX_STOP_STRINGS = 128  # vLLM's default is 4; a relay sends every cue
 
 
@@ -24,8 +32,8 @@ class EngineSpec:
     """One server: what it serves and the limits that its requests need.
 
     `concurrency`: requests in flight. `gpu_memory`: the share of each GPU's memory that it takes.
-    `gpu_ids`: its GPUs, as CUDA_VISIBLE_DEVICES names them; empty on a CPU, and before GPUs are
-    assigned.
+    `env`: variables of vLLM and NCCL. `gpu_ids`: its GPUs, as CUDA_VISIBLE_DEVICES names them;
+    empty on a CPU, and before GPUs are assigned.
     """
 
     role: str
@@ -36,6 +44,7 @@ class EngineSpec:
     cpu_threads: int
     kv_cache_gib: int
     gpu_memory: float
+    env: Mapping[str, str]
     prefix_caching: bool = True
     gpu_ids: tuple[str, ...] = ()
 
@@ -45,7 +54,8 @@ class EngineSpec:
         Limits of the machine (concurrency, threads, memory, GPU ids) are not in it.
         """
         return {
-            **self.served.model_dump(),
+            **self.served.model_dump(exclude={"gpu_memory"}),
+            "env": dict(self.env),
             "dtype": self.dtype,
             "max_model_len": self.max_model_len,
             "prefix_caching": self.prefix_caching,
@@ -118,9 +128,23 @@ class EngineSpec:
         if not self.served.on_hub:
             shared["HF_HUB_OFFLINE"] = "1"
         if self.served.gpus:
-            return {**shared, "CUDA_VISIBLE_DEVICES": ",".join(self.gpu_ids)}
+            return {**GPU_DEFAULTS, **self.env, **shared, **self._gpu_env}
+        return {**self.env, **shared, **self._cpu_env}
+
+    @property
+    def _gpu_env(self) -> dict[str, str]:
+        """Return the variables of a server on GPUs."""
         return {
-            **shared,
+            "CUDA_VISIBLE_DEVICES": ",".join(self.gpu_ids),
+            # Snakemake sets the job's threads, which each process of each engine would take.
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+        }
+
+    @property
+    def _cpu_env(self) -> dict[str, str]:
+        """Return the variables of a server on a CPU."""
+        return {
             # Otherwise the CPU platform replaces the executor `uni` by worker processes.
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             # PyTorch prefers MKL's setting, and Snakemake sets that to the rule's threads. Engines
@@ -162,7 +186,8 @@ def specs(
             concurrency=concurrency,
             cpu_threads=engines.cpu_threads,
             kv_cache_gib=engines.kv_cache_gib,
-            gpu_memory=engines.gpu_memory,
+            gpu_memory=served.engines[role].gpu_memory or engines.gpu_memory,
+            env=engines.env,
             prefix_caching=prefix_caching,
         )
         for role in dict.fromkeys(roles)

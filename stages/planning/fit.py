@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from stages.planning.jobs import Job, all_roles, engine_specs, jobs, n_gpus
 from stages.planning.pair import PlannedPair
-from stages.planning.sizes import engine_room, engine_weights_gib, shapes
+from stages.planning.sizes import engine_room, engine_weights_gib, gpu_share, shapes
 
 
 def misfits(pair: PlannedPair) -> list[str]:
@@ -25,7 +25,7 @@ def engine_misfits(pair: PlannedPair, role: str) -> Iterator[str]:
             f"engine '{role}': gpus {served.gpus} does not divide the {found[0].heads} "
             f"attention heads of {served.model}"
         )
-    share = pair.params.engines.gpu_memory * pair.known.node.gpu_gib
+    share = gpu_share(pair, role) * pair.known.node.gpu_gib
     weights, room = engine_weights_gib(pair, role), engine_room(pair, role) or 0
     if weights > share:
         yield (

@@ -52,7 +52,7 @@ def engine_specs(pair: PlannedPair, job: Job) -> list[EngineSpec]:
 
 def n_gpus(pair: PlannedPair, job: Job) -> int:
     """Return the number of GPUs that a job's engines hold together."""
-    return sum(spec.served.gpus for spec in engine_specs(pair, job))
+    return gpus.n_cards(engine_specs(pair, job))
 
 
 def gpu_ids(pair: PlannedPair, job: Job) -> dict[str, tuple[str, ...]]:

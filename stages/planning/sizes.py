@@ -48,7 +48,12 @@ def engine_room(pair: PlannedPair, role: str) -> int | None:
         return None
     taken = engine_weights_gib(pair, role) + node.overhead_gib
     each = sum(kv_bytes(shape, BYTES[pair.settings.dtype], served.gpus) for shape in found)
-    return kv_tokens(pair.params.engines.gpu_memory * node.gpu_gib - taken, each)
+    return kv_tokens(gpu_share(pair, role) * node.gpu_gib - taken, each)
+
+
+def gpu_share(pair: PlannedPair, role: str) -> float:
+    """Return the share of a GPU's memory that an engine takes."""
+    return pair.settings.engines[role].gpu_memory or pair.params.engines.gpu_memory
 
 
 def model_bytes(pair: PlannedPair) -> float:

@@ -9,7 +9,8 @@ from pathlib import Path
 from shutil import which
 from tempfile import TemporaryFile
 
-from stages.config.schema import Params
+from stages.config.schema import Model, Params
+from stages.runtime.command_line import warn
 from stages.runtime.errors import UserError
 from stages.tracking import host
 
@@ -21,6 +22,10 @@ PASSED_ON = (
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     host.COMMIT,
 )
+# Temporary files: a container's /tmp lies in memory and often holds no more than 64 MB. SCRATCH is
+# shell code for a folder that only this user may enter, on the machine where the job runs.
+TMPDIR = "/relaygen-tmp"
+SCRATCH = '"$(f=${TMPDIR:-/tmp}/relaygen-$UID; mkdir -p -m 700 "$f" && [[ -O $f ]] && echo "$f")"'
 NOT_BOUND = ":,"  # parts of a bind's own syntax
 WITHOUT = "or run on this machine itself (containers.use: none, no --sdm apptainer)"
 
@@ -35,7 +40,8 @@ def arguments(params: Params, environ: Mapping[str, str]) -> str:
     if cache := environ.get("HF_HOME"):
         binds.append(f"{cache}:{cache}")
     gpus = [on_gpus(params.containers.engine)] if any(n_gpus(params)) else []
-    return " ".join(["--containall", *(f"--bind {shlex.quote(bind)}" for bind in binds), *gpus])
+    options = ["--containall", f"--bind {SCRATCH}:{TMPDIR}"]
+    return " ".join([*options, *(f"--bind {shlex.quote(bind)}" for bind in binds), *gpus])
 
 
 def on_gpus(image: str) -> str:
@@ -50,7 +56,8 @@ def on_gpus(image: str) -> str:
 def passed_on(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables with which Apptainer passes the host's variables on to stages."""
     known = {**environ, host.COMMIT: host.git_commit()}
-    return {f"APPTAINERENV_{name}": known[name] for name in PASSED_ON if name in known}
+    told = {name: known[name] for name in PASSED_ON if name in known} | {"TMPDIR": TMPDIR}
+    return {f"APPTAINERENV_{name}": value for name, value in told.items()}
 
 
 def check(params: Params, environ: Mapping[str, str], runs_here: bool) -> None:
@@ -72,6 +79,11 @@ def check(params: Params, environ: Mapping[str, str], runs_here: bool) -> None:
     check_writable("the project's folder", Path.cwd())
     if cache:
         check_writable("HF_HOME", Path(cache))
+    elif any(served.on_hub for served in engines(params)):
+        warn(
+            "HF_HOME is not set: models are downloaded into the project, .cache/huggingface "
+            "(`relaygen plan` says how much). To keep them elsewhere, set it to a folder"
+        )
 
 
 def check_image(key: str, image: str, recipe: str) -> None:
@@ -127,6 +139,11 @@ def labels(image: str) -> dict[str, str]:
     return found
 
 
+def engines(params: Params) -> list[Model]:
+    """Return what the engines of all pairs to run serve."""
+    return [one for name in params.run for one in params.pair(name).engines.values()]
+
+
 def n_gpus(params: Params) -> list[int]:
     """Return the GPUs of all engines together, of each pair to run."""
     return [sum(one.gpus for one in params.pair(name).engines.values()) for name in params.run]
@@ -139,8 +156,7 @@ def elsewhere(params: Params) -> list[Path]:
     """
     named = (params.containers.pipeline, params.containers.engine)
     images = [Path(name) for image in named for name in (image, f"{image}.sha256")]
-    served = [one for name in params.run for one in params.pair(name).engines.values()]
-    paths = [*images, *(folder for one in served for folder in one.folders)]
+    paths = [*images, *(folder for one in engines(params) for folder in one.folders)]
     here = Path.cwd()
     outside = [path.resolve() for path in paths if not path.resolve().is_relative_to(here)]
     return [path for path in dict.fromkeys(outside) if path.exists()]

@@ -176,6 +176,7 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
         "method": method.model_dump(exclude={"cues"}),
         "cues": list(cues),
         "engines": plain("engines", engines),
+        "engine_env": settings.engine_env,
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
         "tokenizer": plain("tokenizer", settings.tokenizer),
@@ -189,6 +190,7 @@ def margins_recipe(settings: Settings) -> Row:
     """Return what shapes the margins of one trace, besides its tokens."""
     return {
         "engines": plain("engines", settings.engines),
+        "engine_env": settings.engine_env,
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
         "prefix_caching": MARGINS_PREFIX_CACHING,
@@ -274,5 +276,5 @@ def plain(name: str, value: Any) -> Any:
 
 def served(model: Model) -> Row:
     """Return what of an engine's model and its settings shapes what it writes."""
-    own = model.model_dump(exclude={"model", "revision", "draft", "draft_revision"})
+    own = model.model_dump(exclude={"model", "revision", "draft", "draft_revision", "gpu_memory"})
     return {"identity": identity.of_model(model), **own}

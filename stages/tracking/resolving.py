@@ -112,6 +112,7 @@ PAIR: dict[str, Resolver] = {
         for role in roles_of(params, target)
         if role in pair_of(params, target).engines
     },
+    "engine_env": lambda params, target: params.engines.env,
     "dtype": lambda params, target: pair_of(params, target).dtype,
     "max_model_len": lambda params, target: pair_of(params, target).max_model_len,
     "sampling": lambda params, target: pair_of(params, target).sampling,

@@ -46,7 +46,7 @@ class Stage:
     files: tuple[str, ...] = ()
 
 
-ENGINES = ("engines", "dtype", "max_model_len", "tokenizer")
+ENGINES = ("engines", "engine_env", "dtype", "max_model_len", "tokenizer")
 ANSWERS = ("seed", *ENGINES, "sampling", "budget")
 STAGES = {
     "prepare": Stage(

@@ -214,6 +214,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
         1, {*PREPARED, *WRITING, "cues", "summary", "ablation", "speed"},
     ),
     f"{PAIR}.dtype": ("bfloat16", ENGINES),
+    "engines.env": ({"VLLM_LOGGING_LEVEL": "DEBUG"}, ENGINES),
     f"{PAIR}.max_model_len": (2000, {*PREPARED, *ENGINES}),
     f"{PAIR}.sampling.temperature": (0.7, WRITING),
     f"{PAIR}.sampling.top_p": (0.9, WRITING),

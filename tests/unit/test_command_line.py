@@ -34,7 +34,7 @@ def test_an_unknown_pair_is_one_line() -> None:
         "stages.cues", "--pair", "llama", "--margins", "x", "--out", "y", "--selected", "z"
     )
     assert result.returncode == 1
-    assert result.stderr.startswith("error: unknown pair 'llama', params.yaml has: demo, qwen3")
+    assert result.stderr.startswith("error: unknown pair 'llama', params.yaml has: demo, demo_gpu")
     assert result.stderr.count("\n") == 1
 
 

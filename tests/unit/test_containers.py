@@ -1,6 +1,7 @@
 """What a container sees of the host, and what is refused before any job."""
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -113,11 +114,39 @@ def test_the_hubs_cache_is_bound_if_it_is_set_and_the_token_never_in_the_argumen
     assert "APPTAINERENV_OTHER" not in passed
 
 
+def test_temporary_files_of_a_stage_are_in_a_folder_of_the_users_own_on_the_machine(
+    params: Params, tmp_path: Path
+) -> None:
+    command = f"set -- {containers.arguments(params, {})}; echo $3"
+    told = {"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    shown = subprocess.run(
+        ["bash", "-c", command], env=told, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    folder, inside = shown.split(":")
+    assert containers.passed_on({})["APPTAINERENV_TMPDIR"] == inside
+    assert Path(folder) == tmp_path / f"relaygen-{os.getuid()}"
+    assert Path(folder).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("pair", "told", "warned"),
+    [("qwen3", {}, True), ("qwen3", {"HF_HOME": "CACHE"}, False), ("demo", {}, False)],
+)
+def test_models_that_would_land_in_the_project_are_warned_of(
+    params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    pair: str, told: dict[str, str], warned: bool,
+) -> None:  # fmt: skip
+    image = tmp_path / ("cuda.sif" if pair == "qwen3" else "engine.sif")
+    run = with_engine(params, image).model_copy(update={"run": [pair]})
+    containers.check(run, {name: str(tmp_path) for name in told}, runs_here=False)
+    assert ("warning: HF_HOME is not set: models are" in capsys.readouterr().err) == warned
+
+
 @pytest.mark.parametrize(("image", "shown"), [("engine.sif", "--nv"), ("pipeline.sif", "")])
 def test_gpus_are_shown_to_the_engines_image_alone(image: str, shown: str, params: Params) -> None:
     run = params.model_copy(update={"run": ["qwen3"]})
-    seen = containers.arguments(run, {}).split("--containall ")[1]
-    nv = seen[seen.index("$(") :]
+    seen = containers.arguments(run, {})
+    nv = seen[seen.rindex("$(") :]
     folder = Path(params.containers.engine).parent
     command = ["bash", "-c", f"echo {nv} ; : {folder / image} bash -c 'a stage'"]
     assert (

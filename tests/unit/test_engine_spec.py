@@ -9,6 +9,7 @@ import pytest
 
 from stages.config.params import load
 from stages.config.schema import Model
+from stages.engine.spec import specs
 from tests.unit.conftest import engine_specs
 
 pytestmark = pytest.mark.unit
@@ -133,7 +134,30 @@ def test_the_server_allows_the_requests_of_a_relay() -> None:
 def test_a_server_on_gpus_sees_its_gpus_and_fetches_its_model() -> None:
     (large,) = engine_specs("large", pair="qwen3")
     placed = replace(large, gpu_ids=("0", "1"))
-    assert placed.environment == {**SHARED, "CUDA_VISIBLE_DEVICES": "0,1"}
+    assert placed.environment == {
+        **SHARED,
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
+
+
+@pytest.mark.parametrize("pair", ["demo", "qwen3"])
+def test_variables_of_params_reach_a_server_and_replace_the_defaults_for_gpus(pair: str) -> None:
+    (spec,) = engine_specs("small", pair=pair)
+    env = {"NCCL_DEBUG": "INFO", "VLLM_USE_FLASHINFER_SAMPLER": "1"}
+    assert env.items() <= replace(spec, env=env).environment.items()
+
+
+def test_an_engines_own_share_of_memory_goes_before_that_of_all() -> None:
+    params = load(Path("params.yaml"))
+    pair = params.pair("qwen3")
+    served = {**pair.engines, "small": Model(model="a/folder", gpus=1, gpu_memory=0.3)}
+    pair = pair.model_copy(update={"engines": served})
+    shares = [one.gpu_memory for one in specs(pair, params.engines, ("large", "small"), 1)]
+    assert shares == [0.8, 0.3]
 
 
 def test_the_shape_of_an_engine_is_its_model_and_how_it_computes() -> None:
@@ -145,6 +169,7 @@ def test_the_shape_of_an_engine_is_its_model_and_how_it_computes() -> None:
         "draft_revision": None,
         "draft_tokens": 3,
         "gpus": 0,
+        "env": {},
         "dtype": "float32",
         "max_model_len": 2048,
         "prefix_caching": True,
@@ -154,8 +179,9 @@ def test_the_shape_of_an_engine_is_its_model_and_how_it_computes() -> None:
 def test_limits_of_the_machine_are_not_in_the_shape() -> None:
     (spec,) = engine_specs("large")
     elsewhere = replace(
-        spec, concurrency=99, cpu_threads=8, kv_cache_gib=7, gpu_memory=0.1, gpu_ids=("5",)
-    )
+        spec, concurrency=99, cpu_threads=8, kv_cache_gib=7, gpu_memory=0.1, gpu_ids=("5",),
+        served=spec.served.model_copy(update={"gpu_memory": 0.2}),
+    )  # fmt: skip
     assert elsewhere.shape() == spec.shape()
 
 
@@ -165,6 +191,7 @@ def test_limits_of_the_machine_are_not_in_the_shape() -> None:
         {"served": Model(model="another/folder")},
         {"served": Model(model="demo_pair/large", gpus=2)},
         {"served": Model(model="demo_pair/large", draft="demo_pair/eagle3", draft_tokens=2)},
+        {"env": {"NCCL_ALGO": "Ring"}},
         {"dtype": "bfloat16"},
         {"max_model_len": 4096},
         {"prefix_caching": False},

@@ -116,6 +116,52 @@ def test_a_failed_download_is_one_line(
     assert str(caught.value) == f"Owner/model at {REVISION}: cannot fetch config.json ({reason})"
 
 
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is fetched whole, from a hub that gives everything."""
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        models, "snapshot_download", lambda name, revision: asked.append((name, revision))
+    )
+    return asked
+
+
+def test_a_model_and_its_head_are_fetched_whole_at_their_revisions(
+    online: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = downloads(monkeypatch)
+    head = {"draft": "Owner/head", "draft_revision": OTHER, "draft_tokens": 3}
+    models.fetch_whole(ON_HUB.model_copy(update=head))
+    assert asked == [("Owner/model", REVISION), ("Owner/head", OTHER)]
+
+
+def test_neither_folders_nor_models_offline_are_fetched(
+    online: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = downloads(monkeypatch)
+    models.fetch_whole(Model(model="demo_pair/large"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    models.fetch_whole(ON_HUB)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("hub", "message"),
+    [
+        (None, f"Owner/model at {REVISION}: cannot fetch its files ([Errno 28] No space left)"),
+        (httpx2.ConnectError("no route"), "Owner/model: the hub cannot be reached (no route)"),
+    ],
+)
+def test_a_model_that_cannot_be_fetched_whole_is_one_line(
+    online: None, monkeypatch: pytest.MonkeyPatch, hub: Exception | None, message: str
+) -> None:
+    monkeypatch.setattr(models, "snapshot_download", raising(OSError(28, "No space left")))
+    if hub:
+        monkeypatch.setattr(HfApi, "model_info", raising(hub))
+    with pytest.raises(UserError) as caught:
+        models.fetch_whole(ON_HUB)
+    assert str(caught.value).startswith(message)
+
+
 def test_offline_only_the_cache_is_read(online: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(HfApi, "model_info", raising(AssertionError("asked the hub")))

@@ -84,6 +84,7 @@ def everyones(params: Params) -> dict[str, Row]:
         ("engines.cpu_threads", 2),
         ("engines.kv_cache_gib", 2),
         ("engines.gpu_memory", 0.5),
+        ("pairs.demo.engines.eagle3.gpu_memory", 0.5),
         ("infer.shards", 3),
         ("infer.concurrency", 2),
         ("infer.request_timeout_s", 7),
@@ -177,6 +178,7 @@ def test_a_setting_that_shapes_no_answer_asks_for_none_again(
         ("pairs.demo.budget", 512),
         ("pairs.demo.max_model_len", 1536),
         ("pairs.demo.dtype", "bfloat16"),
+        ("engines.env", {"VLLM_ATTENTION_CONFIG": "x"}),
     ],
 )
 def test_a_setting_that_shapes_answers_is_in_the_recipe_of_all(

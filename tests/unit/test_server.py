@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,12 +17,14 @@ import pytest
 
 from stages.config.params import load
 from stages.config.schema import Model
-from stages.engine import server
+from stages.engine import compiler, gpus, models, server
 from stages.engine.spec import HOST, EngineSpec
 from stages.runtime.errors import UserError
 from tests.unit.conftest import engine_specs
 
 pytestmark = pytest.mark.unit
+
+ENGINES = load(Path("params.yaml")).engines
 
 
 class Healthy(BaseHTTPRequestHandler):
@@ -60,16 +63,34 @@ def test_only_vllm_for_cpus_is_fixed(pair: str, module: str) -> None:
 
 
 def test_too_few_gpus_are_noticed_before_a_server_is_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nvidia_smi: Callable[[str], None]
 ) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    wanted = engine_specs("large", pair="qwen3")
+    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "locks")
+    nvidia_smi("0, GPU-5a2b91c0-0000-0000-0000-000000000000, 580.65.06, [N/A]")
+    monkeypatch.setattr(compiler, "check", lambda: None)
+    (spec,) = engine_specs("large", pair="qwen3")
+    wanted = [replace(spec, served=Model(model="demo_pair/large", gpus=2))]
     with (
         pytest.raises(UserError, match=r"need 2 GPUs \(large 2\), there are 1;"),
-        server.running(wanted, load(Path("params.yaml")).engines, tmp_path),
+        server.running(wanted, load(Path("params.yaml")).engines, tmp_path / "logs"),
     ):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "logs").iterdir()) == []
+
+
+def test_models_are_fetched_before_gpus_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(served: Model) -> None:
+        raise UserError(f"fetching {served.model}")
+
+    monkeypatch.setattr(models, "fetch_whole", fetch)
+    monkeypatch.setattr(gpus, "held", lambda _: pytest.fail("GPUs are held"))
+    with (
+        pytest.raises(UserError, match="fetching Qwen/Qwen3-32B"),
+        server.running(engine_specs("large", pair="qwen3"), ENGINES, tmp_path),
+    ):
+        pass
 
 
 def test_a_model_that_is_not_there_starts_no_server(tmp_path: Path) -> None:
@@ -182,6 +203,16 @@ def test_the_environments_proxies_and_certificates_do_not_concern_a_server_of_ou
         http.shutdown()
 
 
+def test_a_server_does_not_see_variables_of_vllm_that_no_result_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("VLLM_USE_V2_MODEL_RUNNER", "NCCL_ALGO", "CUDA_DEVICE_ORDER", "HF_HOME"):
+        monkeypatch.setenv(name, "x")
+    seen = server.inherited()
+    assert not {"VLLM_USE_V2_MODEL_RUNNER", "NCCL_ALGO", "CUDA_DEVICE_ORDER"} & set(seen)
+    assert seen["HF_HOME"] == "x"
+
+
 PREFIX = "(EngineCore pid=7) ERROR 11-26 16:13:34 [core.py:1510] "
 ROOT = "RuntimeError: The size of tensor a (64) must match the size of tensor b (96)"
 CORE_DIED = f"""
@@ -200,9 +231,32 @@ RuntimeError: Engine core initialization failed. See root cause above. Failed co
 """
 
 
+WORKER = "(Worker_TP1 pid=9) ERROR 11-26 16:13:34 [multiproc_executor.py:870] "
+OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+WORKER_DIED = f"""
+{WORKER}WorkerProc failed to start.
+{WORKER}Traceback (most recent call last):
+{WORKER}    self.worker.load_model()
+{WORKER}{OUT_OF_MEMORY}
+(Worker_TP0 pid=8) ERROR 11-26 16:13:34 [multiproc_executor.py:870] RuntimeError: [gloo] Connection closed by peer
+{PREFIX}Exception: WorkerProc initialization failed due to an exception in a background process. See stack trace for root cause.
+(APIServer pid=5) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
+"""  # noqa: E501
+FREE = (
+    "ValueError: Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU "
+    "memory utilization (0.8, 63.3 GiB)."
+)
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
+        (WORKER_DIED, OUT_OF_MEMORY),
+        (f"{PREFIX}{FREE}\n(APIServer pid=5) RuntimeError: Engine core initialization failed. See "
+         "root cause above.", FREE),
+        (f"{WORKER}torch._inductor.exc.InductorError: CalledProcessError: Command gcc returned 1\n"
+         f"{WORKER}torch.distributed.DistBackendError: NCCL error in: NCCLUtils.cpp",
+         "torch._inductor.exc.InductorError: CalledProcessError: Command gcc returned 1"),
         ("starting\nValueError: no\nshutting down\n", "ValueError: no"),
         (CORE_DIED, ROOT),
         (f"{PREFIX}torch.OutOfMemoryError: out of memory.\nbye", "torch.OutOfMemoryError: out of "

@@ -63,7 +63,7 @@ rule traces:
         "logs/{pair}/traces.tsv"
     container:
         PARAMS.containers.engine
-    threads: CORES
+    threads: lambda w: cores(w.pair)
     resources:
         mem_mb=8000,
         runtime=720,
@@ -87,7 +87,7 @@ rule margins:
         "logs/{pair}/margins.tsv"
     container:
         PARAMS.containers.engine
-    threads: CORES
+    threads: lambda w: cores(w.pair)
     resources:
         mem_mb=8000,
         runtime=240,

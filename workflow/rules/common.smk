@@ -1,9 +1,12 @@
 import os
 import re
+from contextlib import suppress
 
 from snakemake.exceptions import WorkflowError
 from stages.config import params as settings
 from stages.config import selection
+from stages.engine.gpus import n_cards, visible_gpus
+from stages.engine.spec import specs
 from stages.runtime.errors import UserError
 from stages.tracking import recipes, status
 from stages.tracking.targets import Target
@@ -33,6 +36,19 @@ workflow._prepare_dag = prepare_dag
 # On one machine a job with engines has all cores, so that engine jobs never share the machine. On a
 # cluster, where nobody counts cores, the profile's cpus_per_task says what it gets.
 CORES = workflow.resource_settings.cores or 1
+
+# Jobs whose engines compute on GPUs take fewer cores: as many run as there are GPUs for.
+CORES_ON_GPUS = 8
+
+
+def on_gpus(pair):
+    """Whether a pair's engines compute on GPUs."""
+    return any(served.gpus for served in PARAMS.pair(pair).engines.values())
+
+
+if workflow.is_main_process and CORES > 1 and any(map(on_gpus, PARAMS.run)):
+    with suppress(UserError):  # stages/runtime/machine.py says what is wrong
+        workflow.global_resources.setdefault("gpu", len(visible_gpus()))
 
 
 def recipe(stage, pair=None, name=None):
@@ -83,10 +99,14 @@ def generations_of(methods, pair):
     return [f"results/{pair}/generations/{method}" for method in methods]
 
 
+def cores(pair):
+    """The cores of a job with a pair's engines."""
+    return min(CORES, CORES_ON_GPUS) if on_gpus(pair) else CORES
+
+
 def gpus(pair, roles):
-    """The GPUs of a job with a pair's engines, each of which has its own."""
-    engines = PARAMS.pair(pair).engines
-    return sum(engines[role].gpus for role in set(roles))
+    """The GPUs of a job with a pair's engines."""
+    return n_cards(specs(PARAMS.pair(pair), PARAMS.engines, roles, concurrency=1))
 
 
 def one_of(names):

@@ -71,7 +71,7 @@ rule infer:
         "logs/{pair}/infer-{method}-{part}.tsv"
     container:
         PARAMS.containers.engine
-    threads: CORES
+    threads: lambda w: cores(w.pair)
     resources:
         mem_mb=12000,
         runtime=1440,
@@ -230,7 +230,7 @@ rule answer_stage:
         "logs/{pair}/answer_stage.tsv"
     container:
         PARAMS.containers.engine
-    threads: CORES
+    threads: lambda w: cores(w.pair)
     resources:
         mem_mb=8000,
         runtime=240,

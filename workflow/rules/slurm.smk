@@ -1,4 +1,4 @@
-from stages.runtime import one_run, owners, slurm
+from stages.runtime import machine, one_run, owners, slurm
 from stages.tracking import files
 
 
@@ -32,6 +32,14 @@ onstart:
         if workflow.executor_plugin.name == "local":
             # Jobs of a run that was killed have ended, unlike a cluster's.
             files.remove_leftovers()
+            try:
+                machine.check(
+                    PARAMS,
+                    workflow.dag.needrun_jobs(),
+                    DeploymentMethod.APPTAINER in deployment.deployment_method,
+                )
+            except UserError as error:
+                raise WorkflowError(str(error)) from None
     if workflow.executor_plugin.name == "slurm":
         try:
             slurm.check(
