@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from stages.config.block import Block
+from stages.config.families import AnyFamily, Scoring
 from stages.config.names import Name, PairName
 from stages.methods import AnyMethod
 from stages.methods.base import Handoff
@@ -16,8 +17,6 @@ Value = TypeVar("Value")
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$", description="a branch moves")]
-Scoring = Literal["math", "choice"]
-Family = Literal["demo", "qwen3", "r1"]
 
 
 class Sampling(Block):
@@ -146,7 +145,7 @@ class AsReleased(Block):
 class Pair(Block):
     """A large and a small model of one tokenizer, and how they are measured."""
 
-    family: Family
+    family: AnyFamily
     published: str | None = Field(None, description="the pair of the paper that this one is")
     engines: dict[Name, Model] = Field(description="role: what is served")
     dtype: Literal["float32", "bfloat16", "float16"]

@@ -1,21 +1,10 @@
-"""The words around a problem, by family, wording and scoring (workflow/reference/prompts.yaml)."""
+"""The words around a problem, by the pair's family, wording and scoring."""
 
-from functools import cache
-from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import yaml
-
-from stages.config.schema import Pair, Scoring
+from stages.config.families import Scoring
+from stages.config.schema import Pair
 from stages.methods.base import PromptName
-
-PROMPTS = Path("workflow/reference/prompts.yaml")
-
-
-@cache
-def reference() -> Any:
-    """Return the file's content."""
-    return yaml.safe_load(PROMPTS.read_text(encoding="utf-8"))
 
 
 def wordings(pair: Pair, scoring: Scoring) -> dict[str, str]:
@@ -25,6 +14,6 @@ def wordings(pair: Pair, scoring: Scoring) -> dict[str, str]:
 
 def template(pair: Pair, name: PromptName, scoring: Scoring) -> str:
     r"""Return the words around a problem; as released, a math prompt's \b is a backspace."""
-    words: str = reference()[pair.family][name][scoring]
+    words = pair.family.prompts[name][scoring]
     mangled = pair.as_released.prompt and scoring == "math"
     return words.replace(r"\b", "\b") if mangled else words

@@ -181,6 +181,7 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
         "tokenizer": plain("tokenizer", settings.tokenizer),
         "sampling": settings.sampling.model_dump(),
         "budget": settings.budget,
+        **plain("marks", settings.marks),
         **code_of(*ANSWERING, f"stages.methods.{method.kind}"),
     }
 
@@ -263,6 +264,8 @@ def plain(name: str, value: Any) -> Any:
     """Return a setting as it stands in a recipe: models by identity, not by where they lie."""
     if name == "engines":
         return {role: served(model) for role, model in value.items()}
+    if name == "marks":
+        return value.model_dump(exclude_defaults=True)  # the defaults are in the code
     if name == "tokenizer":
         return identity.of_tokenizer(value)
     if name == "tokenizers":

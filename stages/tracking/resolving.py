@@ -88,7 +88,15 @@ def words_of(params: Params, target: Target) -> list[str] | None:
     pair, name = str(target.pair), str(target.name)
     if selection.skip_reason(params, pair, name):
         return []
-    return cue_words(selection.cues_of(params, pair, name), params.pair(pair).published)
+    which = selection.cues_of(params, pair, name)
+    if which == "all":
+        return candidates_of(params, target)
+    return cue_words(which, params.pair(pair).published)
+
+
+def candidates_of(params: Params, target: Target) -> list[str]:
+    """Return the words that may become cues: the family's, or those that were published."""
+    return pair_of(params, target).family.candidates or candidates()
 
 
 Resolver = Callable[[Params, Target], Any]
@@ -104,6 +112,9 @@ PAIR: dict[str, Resolver] = {
         pair_of(params, target),
         pair_of(params, target).problem_sets[str(target.name)].scoring,
     ),
+    "template_args": lambda params, target: pair_of(params, target).family.template_args,
+    "think_start": lambda params, target: pair_of(params, target).family.think_start,
+    "template_opens": lambda params, target: pair_of(params, target).family.template_opens,
     "shuffle": shuffle_of,
     "tokenizer": lambda params, target: pair_of(params, target).engines["large"],
     "tokenizers": lambda params, target: pair_of(params, target).engines,
@@ -116,6 +127,7 @@ PAIR: dict[str, Resolver] = {
     "max_model_len": lambda params, target: pair_of(params, target).max_model_len,
     "sampling": lambda params, target: pair_of(params, target).sampling,
     "budget": lambda params, target: pair_of(params, target).budget,
+    "marks": lambda params, target: pair_of(params, target).family.marks,
     "repeats": lambda params, target: pair_of(params, target).repeats,
     "method": method_of,
     "methods": lambda params, target: selection.methods_of(params, str(target.pair)),
@@ -135,7 +147,8 @@ PAIR: dict[str, Resolver] = {
     "speed_benchmark": lambda params, target: pair_of(params, target).speed_benchmark,
     "ablation_benchmark": lambda params, target: pair_of(params, target).ablation_benchmark,
     "calibration_set": lambda params, target: pair_of(params, target).calibration_set,
-    "candidates": lambda params, target: candidates(),
+    "candidates": candidates_of,
+    "segment_ends": lambda params, target: pair_of(params, target).family.segment_ends,
     "cues": lambda params, target: params.cues,
     "cue_matching": lambda params, target: pair_of(params, target).cue_matching,
     "matching": lambda params, target: line_of(params, target).get("cue_matching"),

@@ -107,7 +107,7 @@ def test_the_projects_params_are_valid() -> None:
         (
             "pairs.demo.family",
             "qwen",
-            r"pairs\.demo\.family: Input should be 'demo', 'qwen3' or 'r1'",
+            r"pairs\.demo\.family: unknown family 'qwen', .*has: default, demo, qwen3, r1",
         ),
         (f"{SET}.n_problem", 5, rf"{DOTS}\.n_problem: unknown key, did you mean 'n_problems'\?"),
         (f"{SET}.n_problems", None, rf"{DOTS}\.n_problems: Field required"),

@@ -381,7 +381,7 @@ def test_a_model_that_lies_elsewhere_is_the_same_model(before: dict[Target, Row]
     ("file", "replaced", "targets"),
     [
         (
-            "workflow/reference/prompts.yaml",
+            "workflow/reference/families/demo.yaml",
             ("{problem}", "{problem} "),
             {("prepare", name) for name in SETS},
         ),
@@ -411,7 +411,7 @@ def test_a_reference_file_or_a_command_changes_what_is_made_with_it(
 
 
 def test_a_comment_in_a_reference_file_changes_nothing(before: dict[Target, Row]) -> None:
-    for name in ("prompts", "cues"):
+    for name in ("families/default", "families/demo", "cues"):
         with edited(f"workflow/reference/{name}.yaml", end="\n# Only words.\n"):
             assert made(demo()) == before
 

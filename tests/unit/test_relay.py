@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from stages.methods.base import THINK_END, Completion, Request, Setting
+from stages.methods.base import Completion, Marks, Request, Setting
 from stages.methods.relay import Relay
 
 pytestmark = pytest.mark.unit
+THINK_END = Marks().think_end
 
 
 def decode(ids: Sequence[int]) -> str:
