@@ -66,8 +66,7 @@ def whole(given: object) -> object:
     if isinstance(given, str):
         return of_file(given)
     if isinstance(given, dict):
-        base = of_file(given.get("base", USUAL))
-        return merged(base, {key: value for key, value in given.items() if key != "base"})
+        return merged(of_file(base_of(given)), given)
     return given
 
 
@@ -79,33 +78,42 @@ def of_file(name: str) -> dict[str, Any]:
     if name not in known:
         raise ValueError(f"unknown family '{name}', {FOLDER} has: {', '.join(known)}")
     try:
+        content = read(path)
+        found = content if name == USUAL else merged(of_file(base_of(content)), content)
+        Family.model_validate(found)
+    except RecursionError as error:
+        raise ValueError(f"{path}: its base leads back to it") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = str(first["msg"]).removeprefix("Value error, ")
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(": ".join(filter(None, (str(path), where, what)))) from error
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the keys of a family's file; ValueError if there are none."""
+    try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a family is a block of keys and values")
-    if content.get("base") == name:
-        raise ValueError(f"{path}: its base leads back to it")
-    found = content if name == USUAL else whole(content)
-    try:
-        Family.model_validate(found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise ValueError(f"{path}: {key}: {message}" if key else f"{path}: {message}") from error
-    assert isinstance(found, dict)
-    return found
+    return content
+
+
+def base_of(given: Mapping[str, Any]) -> str:
+    """Return the name of the family whose other keys are taken over."""
+    return str(given.get("base", USUAL))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with `changes`, within maps too."""
-    both = {
-        key: merged(base[key], value)
-        for key, value in changes.items()
-        if isinstance(value, dict) and isinstance(base.get(key), dict)
-    }
-    return {**base, **changes, **both}
+    found = {key: value for key, value in {**base, **changes}.items() if key != "base"}
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            found[key] = merged(base[key], value)
+    return found
 
 
 AnyFamily = Annotated[Family, BeforeValidator(whole)]
