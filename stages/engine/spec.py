@@ -45,7 +45,7 @@ class EngineSpec:
         Limits of the machine (concurrency, threads, memory, GPU ids) are not in it.
         """
         return {
-            **self.served.model_dump(),
+            **self.served.model_dump(exclude={"args"} if not self.served.args else None),
             "dtype": self.dtype,
             "max_model_len": self.max_model_len,
             "prefix_caching": self.prefix_caching,
@@ -70,6 +70,7 @@ class EngineSpec:
             # A text hand-off sends one message, which holds the prompt and the answer so far.
             *("--chat-template", "{{ messages[0].content }}"),
             "--disable-uvicorn-access-log",
+            *self._given,  # the last one counts
         ]
 
     @property
@@ -107,6 +108,11 @@ class EngineSpec:
         return ["--speculative-config", json.dumps(config)]
 
     @property
+    def _given(self) -> list[str]:
+        """Return the arguments that params.yaml adds."""
+        return [part for name, value in self.served.args.items() for part in argument(name, value)]
+
+    @property
     def environment(self) -> dict[str, str]:
         """Return the server's environment variables, without its key."""
         shared = {
@@ -132,6 +138,14 @@ class EngineSpec:
             # compiler that the machine or image may not have.
             "TORCHDYNAMO_DISABLE": "1",
         }
+
+
+def argument(name: str, value: Any) -> tuple[str, ...]:
+    """Return an argument of vLLM's server as it is typed; maps and lists as JSON."""
+    if isinstance(value, bool):
+        return (f"--{name}" if value else f"--no-{name}",)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return (f"--{name}", text)
 
 
 class Served(Protocol):

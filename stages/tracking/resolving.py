@@ -5,7 +5,7 @@ from typing import Any
 
 from stages.analysis.cue_sets import candidates, cue_words
 from stages.config import selection
-from stages.config.schema import Pair, Params
+from stages.config.schema import Cues, Pair, Params
 from stages.config.settings import Settings
 from stages.methods.base import Method
 from stages.problems.wordings import wordings
@@ -99,6 +99,12 @@ def candidates_of(params: Params, target: Target) -> list[str]:
     return pair_of(params, target).family.candidates or candidates()
 
 
+def cues_of(params: Params, target: Target) -> Cues:
+    """Return when a candidate becomes a cue of a pair."""
+    own = pair_of(params, target).min_segments
+    return params.cues.model_copy(update={"min_segments": own} if own else {})
+
+
 Resolver = Callable[[Params, Target], Any]
 RUN: dict[str, Resolver] = {
     "run": lambda params, target: params.run,
@@ -110,7 +116,7 @@ PAIR: dict[str, Resolver] = {
     "problem_set": lambda params, target: pair_of(params, target).problem_sets[str(target.name)],
     "prompts": lambda params, target: wordings(
         pair_of(params, target),
-        pair_of(params, target).problem_sets[str(target.name)].scoring,
+        pair_of(params, target).problem_sets[str(target.name)],
     ),
     "template_args": lambda params, target: pair_of(params, target).family.template_args,
     "think_start": lambda params, target: pair_of(params, target).family.think_start,
@@ -149,7 +155,7 @@ PAIR: dict[str, Resolver] = {
     "calibration_set": lambda params, target: pair_of(params, target).calibration_set,
     "candidates": candidates_of,
     "segment_ends": lambda params, target: pair_of(params, target).family.segment_ends,
-    "cues": lambda params, target: params.cues,
+    "cues": cues_of,
     "cue_matching": lambda params, target: pair_of(params, target).cue_matching,
     "matching": lambda params, target: line_of(params, target).get("cue_matching"),
     "min_tokens": lambda params, target: line_of(params, target)["min_tokens"],
@@ -157,5 +163,5 @@ PAIR: dict[str, Resolver] = {
     "include_prompt": lambda params, target: pair_of(params, target).as_released.margins,
     "latency": lambda params, target: params.latency,
     "bootstrap": lambda params, target: params.tables.bootstrap,
-    "min_segments": lambda params, target: params.cues.min_segments,
+    "min_segments": lambda params, target: cues_of(params, target).min_segments,
 }

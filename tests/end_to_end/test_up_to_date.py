@@ -237,6 +237,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.sampling.temperature": (0.7, WRITING),
     f"{PAIR}.sampling.top_p": (0.9, WRITING),
     f"{PAIR}.sampling.top_k": (10, WRITING),
+    f"{PAIR}.sampling.min_p": (0.1, WRITING),
     f"{PAIR}.budget": (1000, {*PREPARED, *WRITING}),
     f"{PAIR}.repeats": (2, {"traces", *ANSWERS, "score", "ablation"}),
     f"{PAIR}.cue_matching": (
@@ -251,6 +252,11 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.benchmarks.chains_short.n_problems": (3, ["prepare chains_short"]),
     f"{PAIR}.speed_benchmark": ("chains_choice", ["latency"]),
     f"{PAIR}.ablation_benchmark": ("chains_choice", ["ablation", "answers all_candidates"]),
+    f"{PAIR}.benchmarks.chains_short.prompt": ("{problem} Now.", ["prepare chains_short"]),
+    f"{PAIR}.min_segments": (3, ["cues", "figures"]),
+    f"{PAIR}.engines.small": (
+        {"model": SMALL, "args": {"block-size": 16}}, with_engines("small"),
+    ),
     f"{PAIR}.engines.eagle3.draft_tokens": (2, with_engines("eagle3")),
     "cues.min_segments": (2, ["cues", "figures"]),
     "cues.min_delta": (0.01, ["cues"]),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from stages.analysis import cue_sets
-from stages.config import families
+from stages.config import catalogue, families
 from stages.config.params import load
 from stages.config.schema import Params
 from stages.engine.spec import EngineSpec, specs
@@ -24,6 +24,7 @@ from stages.tracking import code, commands, digests, host, memory, recipes
 TEXTS: tuple[Callable[[], None], ...] = (
     code.source.cache_clear,
     commands.commands.cache_clear,
+    catalogue.catalogue.cache_clear,
     families.of_file.cache_clear,
     cue_sets.reference.cache_clear,
     recipes.code_of.cache_clear,
