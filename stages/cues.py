@@ -36,7 +36,9 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("cues", args)
     settings = job.settings
-    corpus = read_corpus(scan_parquet(args.margins, MARGINS), settings.include_prompt)
+    corpus = read_corpus(
+        scan_parquet(args.margins, MARGINS), settings.include_prompt, settings.segment_ends
+    )
     table = effects(
         corpus, settings.candidates, settings.cue_matching, settings.cues, settings.seed
     )

@@ -50,7 +50,7 @@ def main() -> None:
     latency = read_parquet(args.latency, LATENCIES)
     for name, (figure, made_from) in {
         "margins": (
-            margins_along_trace(margins, selected, settings.cue_matching),
+            margins_along_trace(margins, selected, settings.cue_matching, settings.segment_ends),
             [args.margins, args.cues],
         ),
         "cues": (cue_effects(cues, settings.min_segments), [args.cues]),

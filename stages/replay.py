@@ -21,6 +21,7 @@ from stages.analysis.replay import (
     read_speeds,
     read_tokenizer,
 )
+from stages.methods.base import Marks
 from stages.methods.matching import CueMatching
 from stages.methods.offline import setting
 from stages.runtime import command_line
@@ -75,7 +76,8 @@ def main() -> None:
     tokenizer = read_tokenizer(args.tokenizer)
     job = recipes.begin("replay", args) if args.pair else None
     min_tokens = job.settings.min_tokens if job else args.min_tokens
-    rules = setting(tokenizer, cues, min_tokens)
+    marks = job.settings.marks if job else Marks()
+    rules = setting(tokenizer, cues, min_tokens, marks)
     values = count(trace_files.read(args.traces, tokenizer), tokenizer, rules).values()
     if given:
         values["predicted_speedup"] = predicted_speedup(values, given)

@@ -24,7 +24,7 @@ def main() -> None:
     todo = tasks(problems, settings.repeats)
     asking.ask(job, settings.method, (), todo, command_line.engine_logs(args.log))
     store = asking.answers_store(settings, settings.method, ())
-    traces = table(todo, store, models.tokenizer(settings.tokenizer))
+    traces = table(todo, store, models.tokenizer(settings.tokenizer), settings.marks.think_end)
     sessions = (store.session(task.key) for task in todo)
     write_parquet(args.out, traces, provenance.of_answers(job, sessions, args.problems))
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from stages.analysis.boxes import last_boxed
 from stages.analysis.grading import is_correct
-from stages.config.schema import Scoring
+from stages.config.families import Scoring
 from stages.generation.answering import Task
 
 

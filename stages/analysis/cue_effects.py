@@ -50,10 +50,13 @@ class Corpus:
         return sum_each(self.margins, self.cuts)
 
 
-def read_corpus(margins: pl.LazyFrame, include_prompt: bool) -> Corpus:
+def read_corpus(
+    margins: pl.LazyFrame, include_prompt: bool, segment_ends: Sequence[str] = SEGMENT_ENDS
+) -> Corpus:
     """Return the corpus of margins.parquet, whose tokens are in the order of their position.
 
-    `include_prompt`: whether the prompts' tokens count among the others of a cue.
+    `include_prompt`: whether the prompts' tokens count among the others of a cue. `segment_ends`:
+    the characters that end a sentence.
     """
     reasoning = margins.filter(pl.col("stage") == "reasoning")
     prompt = margins.filter((pl.col("stage") == "prompt") & pl.col("margin").is_not_null())
@@ -68,16 +71,25 @@ def read_corpus(margins: pl.LazyFrame, include_prompt: bool) -> Corpus:
     )
     utf8 = np.frombuffer("".join(traces["text"]).encode(), np.uint8)
     bounds = offsets(traces["text"].str.len_bytes())
-    sentence_ends = np.flatnonzero(np.isin(utf8, list(SEGMENT_ENDS.encode()))) + 1
+    ends = np.concatenate([ends_of(utf8, character.encode()) for character in segment_ends])
     return Corpus(
         texts=traces["text"],
         utf8=utf8,
-        sentence_ends=np.append(sentence_ends, bounds[-1]),
+        sentence_ends=np.append(np.unique(ends), bounds[-1]),
         starts=offsets(traces["n_bytes"].explode())[:-1],
         margins=traces["margin"].explode().to_numpy(),
         bounds=bounds,
         cuts=offsets(traces["n_tokens"]),
     )
+
+
+def ends_of(utf8: NDArray[np.uint8], character: bytes) -> Integers:
+    """Return the positions after each occurrence of one character."""
+    n = max(0, len(utf8) - len(character) + 1)
+    found = np.ones(n, dtype=bool)
+    for i, byte in enumerate(character):
+        found &= utf8[i : n + i] == byte
+    return np.flatnonzero(found) + len(character)
 
 
 def offsets(lengths: pl.Series) -> Integers:

@@ -9,7 +9,7 @@ import polars as pl
 from stages.analysis.boxes import last_boxed
 from stages.analysis.choices import choice_letter
 from stages.analysis.equality import same_math
-from stages.config.schema import Scoring
+from stages.config.families import Scoring
 
 SCHEMA = pl.Schema(
     {

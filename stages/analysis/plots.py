@@ -1,5 +1,6 @@
 """Draw the figures, as PDF and PNG: readable in print and without distinguishing colours."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stages.methods.matching import CueMatching, occurrences, segment
+from stages.methods.matching import SEGMENT_ENDS, CueMatching, occurrences, segment
 from stages.tracking.files import Row, atomic
 from stages.tracking.notes import write_provenance
 
@@ -38,7 +39,12 @@ def hatch(i: int) -> str:
     return HATCHES[i % len(HATCHES)]
 
 
-def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMatching) -> Figure:
+def margins_along_trace(
+    margins: pl.DataFrame,
+    cues: list[str],
+    matching: CueMatching,
+    segment_ends: Sequence[str] = SEGMENT_ENDS,
+) -> Figure:
     """Draw the small model's margin per token, at the beginning of a trace of median length."""
     lengths = margins.group_by("problem_id", "repeat").len().sort("len", "problem_id", "repeat")
     median = lengths.row(len(lengths) // 2, named=True)
@@ -47,7 +53,8 @@ def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMat
     shown = reasoning["margin"].to_numpy()[:WINDOW]
     figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
     axes.plot(np.arange(len(shown)), shown, color=COLORS[0], lw=1)
-    for (first, last), cue in shaded(reasoning["token"], cues, matching).items():
+    spans = shaded(reasoning["token"], cues, matching, segment_ends)
+    for (first, last), cue in spans.items():
         if last <= len(shown):
             axes.axvspan(first - 0.5, last - 0.5, color=COLORS[1], alpha=0.25, lw=0)
             axes.text(first, 1.04, cue, fontsize=7, rotation=30, ha="left", va="bottom")
@@ -61,7 +68,9 @@ def margins_along_trace(margins: pl.DataFrame, cues: list[str], matching: CueMat
     return figure
 
 
-def shaded(tokens: pl.Series, cues: list[str], matching: CueMatching) -> dict[tuple[int, int], str]:
+def shaded(
+    tokens: pl.Series, cues: list[str], matching: CueMatching, segment_ends: Sequence[str]
+) -> dict[tuple[int, int], str]:
     """Return {(first token of a segment, one past its last): its cue}.
 
     Of nested cues ("Thus", "Thus,") it is the longest.
@@ -71,7 +80,7 @@ def shaded(tokens: pl.Series, cues: list[str], matching: CueMatching) -> dict[tu
     spans: dict[int, tuple[int, str]] = {}
     for cue in sorted(cues, key=len):
         for position in occurrences(text, cue, matching):
-            first, last = np.searchsorted(starts, segment(text, cue, position))
+            first, last = np.searchsorted(starts, segment(text, cue, position, segment_ends))
             spans[int(last)] = (int(first), cue.strip())
     return {(first, last): cue for last, (first, cue) in spans.items()}
 

@@ -62,15 +62,19 @@ def names_in(params: Params) -> Iterator[str]:
 
 
 def methods_in(params: Params) -> Iterator[str]:
-    """Yield methods that a run needs and that are not there, and engines that no pair has."""
+    """Yield methods that a run needs and that are not there."""
     for needed, reason in NEEDED_METHODS.items():
         if needed not in params.methods:
             yield f"methods.{needed} is missing: {reason}"
+
+
+def without_engines(params: Params) -> Iterator[str]:
+    """Yield a line for each method that every pair goes without: no mistake, but worth saying."""
     roles = {role for pair in params.pairs.values() for role in pair.engines}
     for name, method in params.all_methods.items():
-        for role in set(method.roles) - roles:
+        for role in sorted(set(method.roles) - roles):
             have = ", ".join(sorted(roles))
-            yield f"methods.{name}: no pair has an engine '{role}', known: {have}"
+            yield f"method '{name}' is left out: no pair has an engine '{role}', known: {have}"
 
 
 def cues_in(key: str, pair: Pair) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from stages.config import catalogue, families
 from stages.config.block import Block
+from stages.config.families import AnyFamily, Scoring
 from stages.config.names import Name, PairName
 from stages.config.variables import Variable
 from stages.methods import AnyMethod
@@ -14,33 +16,66 @@ from stages.methods.base import Handoff
 from stages.runtime.errors import UserError
 
 Value = TypeVar("Value")
+Dtype = Literal["float32", "bfloat16", "float16"]
+ArgValue = bool | int | float | str | list[Any] | dict[str, Any]
+CALIBRATION = "amc23"  # in the catalogue: what the paper mined its cues on
+PROMPT_TOKENS = 2048  # of the context, beside the budget
+# Arguments of vLLM's server that stages.engine.spec and stages.engine.server set.
+OUR_ARGS = (
+    "model", "tokenizer", "revision", "tokenizer-revision", "served-model-name", "dtype",
+    "max-model-len", "max-num-seqs", "tensor-parallel-size", "gpu-memory-utilization",
+    "enable-prefix-caching", "speculative-config", "enable-prompt-tokens-details",
+    "enable-scale-out", "middleware", "chat-template", "disable-uvicorn-access-log",
+    "disable-log-stats", "host", "port", "uds", "api-key", "trust-remote-code",
+)  # fmt: skip
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$", description="a branch moves")]
-Scoring = Literal["math", "choice"]
-Family = Literal["demo", "qwen3", "r1"]
 
 
 class Sampling(Block):
     """How tokens are drawn; the same for every engine of a pair."""
 
-    temperature: float = Field(ge=0)
-    top_p: Share
-    top_k: int = Field(ge=0, description="0: no limit")
+    temperature: float = Field(0.6, ge=0)
+    top_p: Share = 0.95
+    top_k: int = Field(0, ge=0, description="0: no limit")
+    min_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(None, gt=0)
+    bad_words: list[str] | None = None
+    logit_bias: dict[int, float] | None = Field(None, description="{token id: what is added}")
+
+    def given(self) -> dict[str, Any]:
+        """Return the parameters that are sent: vLLM's own where one is left open."""
+        return self.model_dump(exclude_none=True)
 
 
-class DemoPair(Block):
+class ProblemSet(Block):
+    """What every set of problems has. `prompt`: the words around a problem, not the family's."""
+
+    scoring: Scoring
+    prompt: str | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def with_problem(cls, prompt: str | None) -> str | None:
+        """A prompt without the problem would ask nothing."""
+        if prompt is not None and "{problem}" not in prompt:
+            raise ValueError("a prompt needs {problem}, which stands for the problem")
+        return prompt
+
+
+class DemoPair(ProblemSet):
     """Problems of the bundled task; the set's name is that of a split there."""
 
     source: Literal["demo_pair"]
     n_problems: Positive
-    scoring: Scoring
 
 
-class Given(Block):
+class Given(ProblemSet):
     """What a published or local set of problems takes besides the place it lies at."""
 
-    scoring: Scoring
     n_problems: Positive | None = Field(None, description="the first ones; none: all")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of what is in it")
 
@@ -82,6 +117,7 @@ class File(Given):
 
 # A set of problems, where it comes from and how its answers are compared.
 Benchmark = Annotated[DemoPair | Hub | File, Field(discriminator="source")]
+Benchmarks = Annotated[dict[Name, Benchmark], BeforeValidator(catalogue.whole)]
 
 
 class Model(Block):
@@ -89,6 +125,7 @@ class Model(Block):
 
     `model` and `draft` are folders, or names on the hub with a pinned revision. `gpus`: cards of
     the engine, by tensor parallelism; 0: the CPU. `gpu_memory`: its share of each card's memory.
+    `args`: further arguments of vLLM's server.
     """
 
     model: str
@@ -98,6 +135,7 @@ class Model(Block):
     draft_tokens: Positive | None = None
     gpus: int = Field(0, ge=0)
     gpu_memory: Share | None = Field(None, description="none: engines.gpu_memory")
+    args: dict[str, ArgValue] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -113,6 +151,17 @@ class Model(Block):
         if self.draft_revision and not self.draft:
             raise ValueError("draft_revision goes with a draft")
         return self
+
+    @field_validator("args")
+    @classmethod
+    def not_ours(cls, args: dict[str, ArgValue]) -> dict[str, ArgValue]:
+        """None of the arguments is one that the pipeline sets itself."""
+        for name in args:
+            if not re.fullmatch("[a-z][a-z0-9-]*", name):
+                raise ValueError(f"'{name}': write vLLM's arguments as max-num-seqs, without --")
+            if name.removeprefix("no-") in OUR_ARGS:
+                raise ValueError(f"'{name}' is set by the pipeline, from other keys of params.yaml")
+        return args
 
     @property
     def parts(self) -> list[tuple[str, str | None]]:
@@ -139,30 +188,49 @@ class AsReleased(Block):
     `handoff`: the relay hands over text, which the server tokenizes anew.
     """
 
-    prompt: bool
-    options: bool
-    margins: bool
-    handoff: bool
+    prompt: bool = False
+    options: bool = False
+    margins: bool = False
+    handoff: bool = False
+
+
+def usual_dtype(pair: dict[str, Any]) -> Dtype:
+    """Return a pair's dtype where it gives none: vLLM's CPU server stops at some with bfloat16."""
+    return "bfloat16" if any(one.gpus for one in pair.get("engines", {}).values()) else "float32"
+
+
+def usual_length(pair: dict[str, Any]) -> int:
+    """Return a pair's max_model_len where it gives none."""
+    return int(pair.get("budget", 0)) + PROMPT_TOKENS
+
+
+def first_benchmark(pair: dict[str, Any]) -> str:
+    """Return the first of a pair's benchmarks, which tables with one benchmark take."""
+    return next(iter(pair.get("benchmarks", {})), "")
 
 
 class Pair(Block):
-    """A large and a small model of one tokenizer, and how they are measured."""
+    """A large and a small model of one tokenizer, and how they are measured.
 
-    family: Family
+    `engines`, `benchmarks` and `budget` have to be given; all else has a usual value.
+    """
+
+    family: AnyFamily = Field(families.USUAL, validate_default=True)
     published: str | None = Field(None, description="the pair of the paper that this one is")
     engines: dict[Name, Model] = Field(description="role: what is served")
-    dtype: Literal["float32", "bfloat16", "float16"]
-    max_model_len: Positive
-    sampling: Sampling
+    dtype: Dtype = Field(default_factory=usual_dtype)
     budget: Positive
-    repeats: Positive = Field(description="answers per problem, calibration and benchmarks")
-    cues: str = Field(description="mined, published, or a file of cues")
-    cue_matching: Literal["boundary", "substring"]
-    as_released: AsReleased
-    calibration: dict[Name, Benchmark]
-    benchmarks: dict[Name, Benchmark]
-    speed_benchmark: str
-    ablation_benchmark: str
+    max_model_len: Positive = Field(default_factory=usual_length)
+    sampling: Sampling = Field(default_factory=Sampling)
+    repeats: Positive = Field(1, description="answers per problem, calibration and benchmarks")
+    cues: str = Field("mined", description="mined, published, or a file of cues")
+    cue_matching: Literal["boundary", "substring"] = "boundary"
+    min_segments: Positive | None = Field(None, description="in place of cues.min_segments")
+    as_released: AsReleased = Field(default_factory=AsReleased)
+    calibration: Benchmarks = Field([CALIBRATION], validate_default=True)
+    benchmarks: Benchmarks
+    speed_benchmark: str = Field(default_factory=first_benchmark)
+    ablation_benchmark: str = Field(default_factory=first_benchmark)
 
     @model_validator(mode="after")
     def complete(self) -> "Pair":

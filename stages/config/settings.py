@@ -1,8 +1,11 @@
 """What one stage may know of params.yaml, worked out for its pair."""
 
+from typing import Any
+
 from stages.config.block import Block
-from stages.config.schema import Benchmark, Cues, Latency, Model, Sampling, Scoring
-from stages.methods.base import Method
+from stages.config.families import Scoring
+from stages.config.schema import Benchmark, Cues, Latency, Model, Sampling
+from stages.methods.base import Marks, Method
 from stages.methods.matching import CueMatching
 
 
@@ -18,6 +21,9 @@ class Settings(Block):
     # Problems and their prompts.
     problem_set: Benchmark
     prompts: dict[str, str]  # {wording: template around a problem}
+    template_args: dict[str, Any]  # of the chat template
+    think_start: str
+    template_opens: bool | None  # whether a chat ends with it; None: not checked
     shuffle: bool  # options of multiple choice are drawn in an order of their own
     # Models, and how they answer.
     tokenizer: Model  # the large model, for its tokenizer and chat template alone
@@ -28,6 +34,7 @@ class Settings(Block):
     max_model_len: int
     sampling: Sampling
     budget: int
+    marks: Marks
     repeats: int
     # What is compared, each method with its defaults filled in.
     method: Method
@@ -46,6 +53,7 @@ class Settings(Block):
     # Cues.
     candidates: list[str]
     cues: Cues
+    segment_ends: list[str]
     cue_matching: CueMatching
     matching: CueMatching | None  # the method's; None: it hands nothing over
     min_tokens: int  # of a segment, which no cue may end

@@ -136,7 +136,7 @@ class Client:
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
             "seed": seed,
-            **(self.sampling.model_dump() if self.sampling else {}),
+            **(self.sampling.given() if self.sampling else {}),
         }
 
     async def margins(self, token_ids: list[int]) -> list[float | None]:

@@ -88,18 +88,11 @@ def running(
 ) -> Iterator[Mapping[str, Engine]]:
     """Start servers for `wanted`, yield {role: server}, and stop all of them.
 
-    Models are fetched first. Servers start side by side, on one GPU one after another. Raises
-    UserError if a model is missing, GPUs or open files are too few, a port is taken, or a server
-    dies or is not ready in time.
+    Servers start side by side, on one GPU one after another. Raises UserError as `prepared` does,
+    and if a port is taken, or a server dies or is not ready in time.
     """
-    check_open_files(wanted)
-    for spec in wanted:
-        models.check_folders(f"engine '{spec.role}'", spec.served)
-        models.fetch_whole(spec.served)
-    if any(spec.served.gpus for spec in wanted):
-        compiler.check()
     log_dir.mkdir(parents=True, exist_ok=True)
-    with gpus.held(wanted) as placed, ExitStack() as stack:
+    with prepared(wanted) as placed, ExitStack() as stack:
         begun = time.monotonic()
         ports = {spec.role: at for at, spec in enumerate(placed, start=engines.base_port or 0)}
 
@@ -120,6 +113,22 @@ def running(
                     wait_ready(started[spec.role], begun + engines.start_timeout_s)
         log.info("engines %s ready in %.0f s", ", ".join(started), time.monotonic() - begun)
         yield started
+
+
+@contextmanager
+def prepared(wanted: list[EngineSpec]) -> Iterator[list[EngineSpec]]:
+    """Yield `wanted` with the GPUs that they hold meanwhile. Models are fetched first.
+
+    Raises UserError if a model or a compiler is missing, or GPUs or open files are too few.
+    """
+    check_open_files(wanted)
+    for spec in wanted:
+        models.check_folders(f"engine '{spec.role}'", spec.served)
+        models.fetch_whole(spec.served)
+    if any(spec.served.gpus for spec in wanted):
+        compiler.check()
+    with gpus.held(wanted) as placed:
+        yield placed
 
 
 def check_open_files(wanted: list[EngineSpec]) -> None:

@@ -54,7 +54,9 @@ class EngineSpec:
         Limits of the machine (concurrency, threads, memory, GPU ids) are not in it.
         """
         return {
-            **self.served.model_dump(exclude={"gpu_memory"}),
+            **self.served.model_dump(
+                exclude={"gpu_memory"} | ({"args"} if not self.served.args else set())
+            ),
             "env": dict(self.env),
             "dtype": self.dtype,
             "max_model_len": self.max_model_len,
@@ -80,6 +82,7 @@ class EngineSpec:
             # A text hand-off sends one message, which holds the prompt and the answer so far.
             *("--chat-template", "{{ messages[0].content }}"),
             "--disable-uvicorn-access-log",
+            *self._given,  # the last one counts
         ]
 
     @property
@@ -115,6 +118,11 @@ class EngineSpec:
         if self.served.draft_revision:
             config["revision"] = self.served.draft_revision
         return ["--speculative-config", json.dumps(config)]
+
+    @property
+    def _given(self) -> list[str]:
+        """Return the arguments that params.yaml adds."""
+        return [part for name, value in self.served.args.items() for part in argument(name, value)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -156,6 +164,14 @@ class EngineSpec:
             # compiler that the machine or image may not have.
             "TORCHDYNAMO_DISABLE": "1",
         }
+
+
+def argument(name: str, value: Any) -> tuple[str, ...]:
+    """Return an argument of vLLM's server as it is typed; maps and lists as JSON."""
+    if isinstance(value, bool):
+        return (f"--{name}" if value else f"--no-{name}",)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return (f"--{name}", text)
 
 
 class Served(Protocol):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stages.engine.client import RequestFailedError
 from stages.engine.replies import BadReplyError, settled
-from stages.methods.base import Completion, Machine, Method, Request, Setting
+from stages.methods.base import Completion, Machine, Marks, Method, Request, Setting
 from stages.tracking.digests import of_value
 from stages.tracking.files import Row
 
@@ -81,6 +81,7 @@ class Answering:
     method: Method
     cues: tuple[str, ...]
     tokenizer: Tokenizer
+    marks: Marks = field(default_factory=Marks)
 
     async def answer(self, task: Task, clients: Mapping[str, Client]) -> Row:
         """Return one answer, as it is kept. `clients`: {role: client of its engine}."""
@@ -134,6 +135,8 @@ class Answering:
             budget=self.budget - task.spent,
             decode=self._decode,
             encode=lambda text: list(self.tokenizer.encode(text, add_special_tokens=False).ids),
+            marks=self.marks,
+            reasoned=task.spent > 0,
             cues=self.cues,
         )
 

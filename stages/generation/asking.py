@@ -31,7 +31,7 @@ Engines = Mapping[str, Engine]
 def answering(settings: Settings, method: Method, cues: Sequence[str]) -> Answering:
     """Return a method with what shapes its answers."""
     tokenizer = models.tokenizer(settings.tokenizer)
-    return Answering(settings.seed, settings.budget, method, tuple(cues), tokenizer)
+    return Answering(settings.seed, settings.budget, method, tuple(cues), tokenizer, settings.marks)
 
 
 def answers_store(

@@ -8,7 +8,6 @@ from tokenizers import Tokenizer
 from stages.generation.answering import Task
 from stages.generation.answers import rows
 from stages.generation.store import Store
-from stages.methods.base import THINK_END
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 
@@ -26,14 +25,15 @@ SCHEMA = pl.Schema(
 )
 
 
-def table(todo: Sequence[Task], store: Store, tokenizer: Tokenizer) -> pl.DataFrame:
-    """Return answers as traces; `reasoning_tokens` counts up to and including the end tag.
+def table(todo: Sequence[Task], store: Store, tokenizer: Tokenizer, think_end: str) -> pl.DataFrame:
+    """Return answers as traces; `reasoning_tokens` counts up to and including the end tag,
+    `think_end`.
 
     Raises UserError if no trace has one.
     """
     prompts = [task.prompt_ids for task in todo]
     frame = pl.DataFrame(rows(todo, store), infer_schema_length=None)
-    check_ends(frame["answer_start"])
+    check_ends(frame["answer_start"], think_end)
     texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in frame["token_ids"]]
     return (
         frame.with_columns(
@@ -49,7 +49,7 @@ def table(todo: Sequence[Task], store: Store, tokenizer: Tokenizer) -> pl.DataFr
     )
 
 
-def check_ends(answer_starts: pl.Series) -> None:
+def check_ends(answer_starts: pl.Series, think_end: str) -> None:
     """Warn of traces that do not end their reasoning; UserError if none does.
 
     All tokens of such an answer are reasoning: it has no final answer to score.
@@ -57,10 +57,10 @@ def check_ends(answer_starts: pl.Series) -> None:
     missing, n = answer_starts.null_count(), len(answer_starts)
     if missing == n:
         raise UserError(
-            f"none of {n} traces ends its reasoning ({THINK_END}), so no answer could be scored: "
+            f"none of {n} traces ends its reasoning ({think_end}), so no answer could be scored: "
             "the large model does not write it, or the pair's budget is too small"
         )
     if missing:
         command_line.warn(
-            f"{missing} of {n} traces do not end their reasoning ({THINK_END}) within the budget"
+            f"{missing} of {n} traces do not end their reasoning ({think_end}) within the budget"
         )

@@ -6,9 +6,12 @@ the same machine runs with engines, in a replay and in a test.
 
 import itertools
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from pydantic import Field
 
 from stages.config.block import Block
 
@@ -17,9 +20,17 @@ CueChoice = Literal["none", "pair", "mined", "published", "all"]
 Handoff = Literal["tokens", "text"]
 FinishReason = Literal["stop", "length"]
 FINISHED = get_args(FinishReason)
-THINK_START = "<think>"
-THINK_END = "</think>"
 HALF = "\N{REPLACEMENT CHARACTER}"  # what the bytes of half a character decode to
+
+
+class Marks(Block):
+    """What divides a text: the end of the reasoning, and the ends of sentences.
+
+    The defaults are those of the paper. `sentence_ends`: where the small model of a relay stops.
+    """
+
+    think_end: str = Field("</think>", min_length=1)
+    sentence_ends: list[str] = Field([".", "!", "?", "\n\n"], min_length=1)
 
 
 @dataclass(frozen=True)
@@ -68,13 +79,16 @@ class Setting:
     """What shapes one answer besides the fields of its method.
 
     `budget`: completion tokens of the whole answer. `cues`: the strings at which L stops.
-    `min_tokens`: the first tokens of a segment, in which cues do not count.
+    `min_tokens`: the first tokens of a segment, in which cues do not count. `reasoned`: whether the
+    prompt ends with a whole reasoning, so that the answer stage follows.
     """
 
     prompt_ids: list[int]
     budget: int
     decode: Callable[[Sequence[int]], str]
     encode: Callable[[str], list[int]]
+    marks: Marks = field(default_factory=Marks)
+    reasoned: bool = False
     cues: tuple[str, ...] = ()
     cue_matching: Literal["boundary", "substring"] = "boundary"
     min_tokens: int = 5
@@ -153,18 +167,27 @@ def model_of(engine: str) -> Literal["large", "small"]:
     return "small" if engine == "small" else "large"
 
 
-def after(ids: list[int], marker: list[int]) -> int | None:
-    """Return the position after the first occurrence of `marker` in `ids`; None without one."""
-    for start in range(len(ids) - len(marker) + 1):
-        if ids[start : start + len(marker)] == marker:
-            return start + len(marker)
-    return None
+def reasoning_end(ids: Sequence[int], setting: Setting, known: int = 0) -> int | None:
+    """Return the position after the token that completes the tag that ends the reasoning.
+
+    None if there is no tag. `known`: tokens at the beginning that hold no whole tag.
+    """
+    tag = setting.marks.think_end
+    first = max(0, known - len(tag.encode()))  # a token has a byte or more
+    new = list(ids[first:])
+
+    def holds(n: int) -> bool:
+        return tag in setting.decode(new[:n])
+
+    if not holds(len(new)):
+        return None
+    return first + bisect_left(range(len(new)), True, key=holds)
 
 
 def add_segments(
     answer: Answer, model: Literal["large", "small"], n_reasoning: int, n_tokens: int, wall_s: float
 ) -> None:
-    """Add the tokens of one request: `n_reasoning` up to </think>, the rest in the answer stage.
+    """Add the tokens of one request: `n_reasoning` of the reasoning, the rest in the answer stage.
 
     Each part gets the share of the time that it has of the tokens: engines report no other.
     """

@@ -1,17 +1,13 @@
 """Where in a text a cue counts, and what its segment is: one rule for mining and for the relay."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 CueMatching = Literal["boundary", "substring"]
-
-# Online, where S stops; offline, where a cue's segment ends (the released lists differ in the line
-# end).
-SENTENCE_ENDS = (".", "!", "?", "\n\n")
-SEGMENT_ENDS = ".!?\n"
-SEGMENT_END = re.compile(f"[{SEGMENT_ENDS}]")
+# Published; the sentence ends of a relay have a blank line instead of a line end.
+SEGMENT_ENDS = (".", "!", "?", "\n")
 
 
 @dataclass(frozen=True)
@@ -34,12 +30,14 @@ def occurrences(text: str, cue: str, matching: CueMatching) -> Iterator[int]:
             yield match.start()
 
 
-def segment(text: str, cue: str, position: int) -> tuple[int, int]:
+def segment(
+    text: str, cue: str, position: int, ends: Sequence[str] = SEGMENT_ENDS
+) -> tuple[int, int]:
     """Return the segment of the cue at `position`: characters [start, end) of `text`.
 
     It starts after the cue without its trailing blank, which belongs to the next word's token, and
-    ends with the sentence, its full stop included, as S writes it online.
+    ends with the first of the characters `ends`, which is part of it, as S writes it online.
     """
     start = position + len(cue.rstrip(" "))
-    end = SEGMENT_END.search(text, start)
-    return start, end.end() if end else len(text)
+    found = (text.find(end, start) for end in ends)
+    return start, min((end + 1 for end in found if end >= 0), default=len(text))

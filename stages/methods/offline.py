@@ -12,7 +12,7 @@ from operator import itemgetter
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from stages.methods.base import Answer, Completion, FinishReason, Request, Setting
+from stages.methods.base import Answer, Completion, FinishReason, Marks, Request, Setting
 from stages.methods.matching import CueSet
 from stages.methods.relay import Relay
 
@@ -53,13 +53,14 @@ class TraceEngine:
         return self.found[stop]
 
 
-def setting(tokenizer: Tokenizer, cues: CueSet, min_tokens: int) -> Setting:
+def setting(tokenizer: Tokenizer, cues: CueSet, min_tokens: int, marks: Marks) -> Setting:
     """Return the relay's setting for all traces; `replay` sets the budget to the trace's length."""
     return Setting(
         prompt_ids=[],
         budget=0,
         decode=lambda ids: tokenizer.decode(list(ids), skip_special_tokens=False),
         encode=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
+        marks=marks,
         cues=cues.cues,
         cue_matching=cues.matching,
         min_tokens=min_tokens,
@@ -70,7 +71,7 @@ def replay(ids: Sequence[int], tokenizer: Tokenizer, rules: Setting) -> Answer:
     """Return the relay's answer on a trace's tokens.
 
     It holds all of them, except an end-of-text token inside the reasoning; the relay adds
-    `</think>` to a reasoning without one.
+    the tag to a reasoning that does not end.
     """
     engine = TraceEngine(ids, tokenizer)
     machine = Relay(replace(rules, budget=len(ids)), large="large", small="small")

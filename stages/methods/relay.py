@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from stages.methods import base
-from stages.methods.base import THINK_END, Completion, Handoff, Request, Segment, Setting, model_of
-from stages.methods.matching import SENTENCE_ENDS, CueMatching, starts_word
+from stages.methods.base import Completion, Handoff, Request, Segment, Setting, model_of
+from stages.methods.matching import CueMatching, starts_word
 
 Mode = Literal["large", "small", "answer"]
 LAST_TOKENS = 8  # a character has at most four bytes, and a token at least one
@@ -65,12 +65,14 @@ class Relay(base.Machine):
     def next_request(self) -> Request | None:
         if self.answer.finish_reason:
             return None
-        engine = self.engines[self.mode]
+        engine, marks = self.engines[self.mode], self.setting.marks
         if self.mode == "answer":
             return Request(engine, self.ids, self.left)
         if self.mode == "small":
-            return Request(engine, self.ids, self.left, stop=(*SENTENCE_ENDS, THINK_END))
-        return Request(engine, self.ids, self.left, (*self.setting.cues, THINK_END))
+            return Request(
+                engine, self.ids, self.left, stop=(*marks.sentence_ends, marks.think_end)
+            )
+        return Request(engine, self.ids, self.left, (*self.setting.cues, marks.think_end))
 
     def feed(self, completion: Completion, wall_s: float) -> None:
         super().feed(completion, wall_s)
@@ -85,7 +87,7 @@ class Relay(base.Machine):
             # The model ended the text inside the reasoning: its end-of-text token is dropped.
             self._take(completion.token_ids[:-1], None, wall_s)
             self._end_reasoning(missing_tag=True)
-        elif completion.stop == THINK_END:
+        elif completion.stop == self.setting.marks.think_end:
             self._take(completion.token_ids, None, wall_s)
             self._end_reasoning(missing_tag=False)
         else:
@@ -109,7 +111,7 @@ class Relay(base.Machine):
     def _is_cue(self, completion: Completion, stop: str) -> bool:
         """Return whether a match counts: not in a segment's first tokens, and not inside a word.
 
-        The engine's own `min_tokens` would ignore </think> in the first tokens, too.
+        The engine's own `min_tokens` would ignore the reasoning's end in the first tokens, too.
         """
         if self.refused_tokens + len(completion.token_ids) <= self.setting.min_tokens:
             return False
@@ -151,15 +153,13 @@ class Relay(base.Machine):
             self._end_reasoning(missing_tag=True)
 
     def _end_reasoning(self, missing_tag: bool) -> None:
-        """Begin the answer stage, behind a missing </think>, if the budget has room for both."""
-        tag = self.setting.encode(f"\n{THINK_END}") if missing_tag else []
-        if self.left <= len(tag):
-            self.answer.finish_reason = "length"
-            if missing_tag:
-                return
+        """Begin the answer stage; a missing tag is added, and counts for the budget."""
+        tag = self.setting.encode(f"\n{self.setting.marks.think_end}") if missing_tag else []
         self.ids += tag
         self.left -= len(tag)
         self.answer.token_ids += tag
         self.answer.answer_start = len(self.answer.token_ids)
         self.mode = "answer"
         self.refused_tokens = 0
+        if self.left <= 0:
+            self.answer.finish_reason = "length"

@@ -4,13 +4,12 @@ from typing import Literal
 
 from stages.methods import base
 from stages.methods.base import (
-    THINK_END,
     Completion,
     Request,
     Setting,
     add_segments,
-    after,
     model_of,
+    reasoning_end,
 )
 
 
@@ -44,9 +43,7 @@ class SingleModel(base.Machine):
     def feed(self, completion: Completion, wall_s: float) -> None:
         super().feed(completion, wall_s)
         ids = completion.token_ids
-        end = self.setting.encode(THINK_END)
-        prompt = self.setting.prompt_ids
-        answer_start = 0 if prompt[-len(end) :] == end else after(ids, end)
+        answer_start = 0 if self.setting.reasoned else reasoning_end(ids, self.setting)
         reasoning = len(ids) if answer_start is None else answer_start
         self.answer.token_ids = ids
         self.answer.answer_start = answer_start

@@ -12,14 +12,13 @@ from typing import Literal
 from stages.methods import base
 from stages.methods.base import (
     HALF,
-    THINK_END,
     Completion,
     PromptName,
     Request,
     Setting,
     add_segments,
-    after,
     model_of,
+    reasoning_end,
 )
 
 PARAGRAPH = "\n\n"
@@ -162,7 +161,7 @@ class SpecThink(base.Machine):
             ids = self._whole_characters(ids)
         self.answer.token_ids += ids
         if reasoning:
-            end = after(self.answer.token_ids, self.setting.encode(THINK_END))
+            end = reasoning_end(self.answer.token_ids, self.setting, known=before)
             self.answer.answer_start = end
         n_reasoning = len(ids) if reasoning else 0
         if reasoning and self.answer.answer_start is not None:

@@ -23,6 +23,7 @@ from stages.engine.replies import margins_in
 from stages.generation.margins import Kept, Margins, tables
 from stages.generation.margins import write as write_margins
 from stages.generation.store import Store
+from stages.methods.base import Marks
 from stages.methods.offline import replay, setting
 from stages.perf import bundled, dag, mining
 from stages.perf.harness import (
@@ -147,7 +148,7 @@ def replaying(n: int) -> float:
     bundled_tokenizer = tokenizer()
     words = np.random.default_rng(0).choice([*mining.FILLER.split(), "Thus", "So", ".\n\n"], size=n)
     ids = bundled_tokenizer.encode(" ".join(words), add_special_tokens=False).ids[:n]
-    rules = setting(bundled_tokenizer, cue_set("qwen3"), min_tokens=5)
+    rules = setting(bundled_tokenizer, cue_set("qwen3"), min_tokens=5, marks=Marks())
     return seconds(lambda: replay(ids, bundled_tokenizer, rules))
 
 

@@ -26,7 +26,7 @@ from stages.engine.client import Client
 from stages.engine.server import Engine
 from stages.engine.spec import specs
 from stages.generation import asking
-from stages.methods.base import THINK_END, Completion, Handoff, Request
+from stages.methods.base import Completion, Handoff, Request
 from stages.perf import bundled
 from stages.perf.harness import Measurement, arguments, in_turns, machine, ratios, seconds, write
 from stages.runtime import command_line
@@ -68,7 +68,7 @@ class Relaying:
         self.engines, self.params, self.pair = engines, params, pair
         self.tokenizer: Tokenizer = models.tokenizer(pair.engines["large"])
         self.ids = long_text(params)
-        self.cues = (*cue_sets.cue_set("qwen3").cues, THINK_END)
+        self.cues = (*cue_sets.cue_set("qwen3").cues, pair.family.think_end)
         self.seeds = count()
 
     async def turn(self, handoff: Handoff, context: int) -> Cost:

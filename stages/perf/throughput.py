@@ -76,7 +76,9 @@ class Asking:
         """Ask every problem equally often, about twice as many answers as are in flight."""
         seed = next(self.seeds)
         method, cues = with_defaults(self.params, PAIR, METHOD), cue_sets.cue_set("qwen3").cues
-        answering = Answering(seed, self.pair.budget, method, cues, self.tokenizer)
+        answering = Answering(
+            seed, self.pair.budget, method, cues, self.tokenizer, self.pair.family.marks
+        )
         infer = self.params.infer.model_copy(update={"concurrency": in_flight})
         todo = tasks(self.problems, -(-2 * in_flight // N_PROBLEMS))
         with Store(self.folder / str(seed)) as store:

@@ -137,7 +137,7 @@ def assumed_of(pair: PlannedPair) -> Iterator[str]:
     """Yield the assumptions about one pair."""
     tokens, speed, speedups = pair.family.tokens, pair.family.speed, pair.family.speedups
     yield (
-        f"tokens an answer, {pair.settings.family}: large {listed(tokens.large)}; small "
+        f"tokens an answer, {pair.settings.family.estimates}: large {listed(tokens.large)}; small "
         f"{listed(tokens.small)}; answer stage {tokens.answer_stage} ({tokens.source})"
     )
     yield (

@@ -27,12 +27,12 @@ class PlannedPair:
     @property
     def family(self) -> FamilyEstimates:
         """Return what is assumed of the pair's family."""
-        return self.known.families[self.settings.family]
+        return self.known.families[self.settings.family.estimates]
 
 
 def planned_pair(params: Params, name: str, known: Assumptions) -> PlannedPair:
     """Return a pair to plan for."""
-    speedups = known.families[params.pair(name).family].speedups
+    speedups = known.families[params.pair(name).family.estimates].speedups
     if isinstance(speedups, str):
         speedups = published_speedups(REFERENCE / "paper.yaml", speedups)
     return PlannedPair(params, name, known, speedups)

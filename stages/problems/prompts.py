@@ -35,8 +35,8 @@ def problem_set(name: str, settings: Settings) -> tuple[pl.DataFrame, Row]:
     )
     frame = problems.with_columns(
         pl.Series("prompt", plain),
-        pl.Series("prompt_ids", render(plain, settings.tokenizer)),
-        pl.Series("steps_prompt_ids", render(steps, settings.tokenizer)),
+        pl.Series("prompt_ids", render(plain, settings)),
+        pl.Series("steps_prompt_ids", render(steps, settings)),
     )
     check_lengths(name, frame, settings)
     return frame.select(list(SCHEMA)).cast(SCHEMA), origin
@@ -62,14 +62,17 @@ def check_lengths(name: str, frame: pl.DataFrame, settings: Settings) -> None:
         )
 
 
-def render(prompts: Iterable[str], served: Model) -> list[list[int]]:
+def render(prompts: Iterable[str], settings: Settings) -> list[list[int]]:
     """Return the token ids of each chat as the model's template renders it, with thinking on.
 
-    Raises UserError if transformers, and so the engine, reads a chat as other tokens.
+    Raises UserError if transformers, and so the engine, reads a chat as other tokens, and if the
+    template opens the reasoning otherwise than the family says.
     """
+    served = settings.tokenizer
     loaded, tokenizer = chat_tokenizer(served), models.tokenizer(served)
     asked_for = list(prompts)
-    texts = [chat(prompt, loaded, served) for prompt in asked_for]
+    texts = [chat(prompt, loaded, settings) for prompt in asked_for]
+    check_opening(texts[0], settings)
     rendered = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
     as_loaded = loaded(texts, add_special_tokens=False)["input_ids"]
     for prompt, ids, others in zip(asked_for, rendered, as_loaded, strict=True):
@@ -83,17 +86,31 @@ def shortened(prompt: str) -> str:
     return prompt if len(prompt) <= SHOWN else f"{prompt[:SHOWN]}..."
 
 
-def chat(prompt: str, loaded: Any, served: Model) -> str:
+def check_opening(text: str, settings: Settings) -> None:
+    """Raise UserError unless a rendered chat ends as the pair's family says."""
+    opens = text.rstrip().endswith(settings.think_start)
+    if settings.template_opens in (None, opens):
+        return
+    ending = "ends" if opens else "does not end"
+    raise UserError(
+        f"{settings.tokenizer.model}: a prompt of its chat template {ending} with "
+        f"{settings.think_start!r}, the pair's family says template_opens: "
+        f"{str(not opens).lower()}: correct it there, or choose another family"
+    )
+
+
+def chat(prompt: str, loaded: Any, settings: Settings) -> str:
     """Return the text of a chat with one message."""
     try:
         text: str = loaded.apply_chat_template(
             [{"role": "user", "content": prompt}],
             tokenize=False,
             add_generation_prompt=True,
-            enable_thinking=True,
+            **settings.template_args,
         )
     except TemplateError as error:
-        raise UserError(f"{served.model}: its chat template fails ({one_line(error)})") from error
+        where = settings.tokenizer.model
+        raise UserError(f"{where}: its chat template fails ({one_line(error)})") from error
     return text
 
 

@@ -1,30 +1,21 @@
-"""The words around a problem, by family, wording and scoring (workflow/reference/prompts.yaml)."""
+"""The words around a problem, by the pair's family, wording and scoring."""
 
-from functools import cache
-from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import yaml
-
-from stages.config.schema import Pair, Scoring
+from stages.config.families import Scoring
+from stages.config.schema import Benchmark, Pair
 from stages.methods.base import PromptName
 
-PROMPTS = Path("workflow/reference/prompts.yaml")
 
-
-@cache
-def reference() -> Any:
-    """Return the file's content."""
-    return yaml.safe_load(PROMPTS.read_text(encoding="utf-8"))
-
-
-def wordings(pair: Pair, scoring: Scoring) -> dict[str, str]:
-    """Return {wording: template with {problem}} of a pair."""
-    return {name: template(pair, name, scoring) for name in get_args(PromptName)}
+def wordings(pair: Pair, asked: Benchmark) -> dict[str, str]:
+    """Return {wording: template with {problem}} of a pair; a problem set's own, if it has one."""
+    return {
+        name: asked.prompt or template(pair, name, asked.scoring) for name in get_args(PromptName)
+    }
 
 
 def template(pair: Pair, name: PromptName, scoring: Scoring) -> str:
     r"""Return the words around a problem; as released, a math prompt's \b is a backspace."""
-    words: str = reference()[pair.family][name][scoring]
+    words = pair.family.prompts[name][scoring]
     mangled = pair.as_released.prompt and scoring == "math"
     return words.replace(r"\b", "\b") if mangled else words

@@ -99,9 +99,11 @@ def as_arguments(options: dict[str, Any]) -> list[str]:
 @command("relaygen check", "relaygen check --params other.yaml")
 def check(params: Params = Path("params.yaml")) -> None:
     """Check that params.yaml is valid."""
+    from stages.config.checks import without_engines
     from stages.config.params import load
 
-    load(params)
+    for line in without_engines(load(params)):
+        print(f"{params}: {line}")
     print(f"{params}: valid")
 
 

@@ -132,7 +132,7 @@ class Api:
                 "created": self.service.since,
                 "owned_by": "relaygen",
                 "max_model_len": one.max_model_len,
-                "relaygen": {"words": one.words},
+                "relaygen": {"words": one.family.prompts["plain"]["math"]},
             }
             for name, one in self.service.served.items()
         ]

@@ -23,8 +23,8 @@ from stages.config import selection
 from stages.config.params import load
 from stages.config.schema import Params
 from stages.config.settings import Settings
-from stages.engine import models, server
-from stages.engine.gpus import visible_gpus, with_gpus
+from stages.engine import server
+from stages.engine.gpus import turns
 from stages.engine.spec import EngineSpec, specs
 from stages.generation import asking
 from stages.problems.prompts import chat_tokenizer
@@ -85,10 +85,8 @@ def served(params: Params, pair: str, name: str) -> tuple[Served, Settings]:
     if cues is None:
         cues = mined(pair, name)
     answering = asking.answering(settings, settings.method, cues)
-    benchmark = params.pair(pair).speed_benchmark
-    prompts = settings_of(params, Target("prepare", pair, benchmark)).prompts
-    words = prompts["plain"]
-    return Served(name, answering, settings.sampling, settings.max_model_len, words), settings
+    family = params.pair(pair).family
+    return Served(name, answering, settings.sampling, settings.max_model_len, family), settings
 
 
 def mined(pair: str, name: str) -> list[str]:
@@ -102,18 +100,13 @@ def mined(pair: str, name: str) -> list[str]:
     return words_in(file)
 
 
-def wanted_engines(params: Params, settings: list[Settings], concurrency: int) -> list[EngineSpec]:
-    """Return the engines of some methods, with their GPUs; UserError if one cannot start."""
+def wanted_engines(params: Params, settings: list[Settings]) -> list[EngineSpec]:
+    """Return the engines that some methods need, each once."""
     wanted = {
         spec.role: spec
         for one in settings
-        for spec in specs(one, params.engines, one.method.roles, concurrency)
+        for spec in specs(one, params.engines, one.method.roles, params.infer.concurrency)
     }
-    for spec in wanted.values():
-        models.check_folders(f"engine '{spec.role}'", spec.served)
-    server.check_open_files(list(wanted.values()))
-    if any(spec.served.gpus for spec in wanted.values()):
-        return with_gpus(list(wanted.values()), visible_gpus())
     return list(wanted.values())
 
 
@@ -122,7 +115,8 @@ async def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, with the engines up; print `ready` of the port."""
     engines = list(service.engines.values())
-    await start_all(engines)
+    for turn in turns([one.spec for one in engines]):
+        await start_all([service.engines[spec.role] for spec in turn])
     keepers = [asyncio.create_task(one.keep()) for one in engines]
     runner = web.AppRunner(
         application(service, key),
@@ -196,26 +190,37 @@ def main() -> None:
         raise UserError(f"--host {args.host}: others can reach it: give a key of your own ({KEY})")
     names = methods_of(params, args.pair, args.methods)
     found = [served(params, args.pair, name) for name in names]
-    concurrency, metrics = params.infer.concurrency, Metrics()
     LOGS.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("aiohttp").setLevel(logging.WARNING)
+    with server.prepared(wanted_engines(params, [one for _, one in found])) as placed:
+        print(f"starting {', '.join(one.role for one in placed)}; logs in {LOGS}", file=sys.stderr)
+        uvloop.run(begin(params, args, [one for one, _ in found], placed, key, is_new))
+
+
+async def begin(
+    params: Params,
+    args: argparse.Namespace,
+    methods: list[Served],
+    placed: list[EngineSpec],
+    key: str,
+    is_new: bool,
+) -> None:
+    """Serve methods on engines that have their GPUs."""
+    metrics = Metrics()
+    ports = [params.engines.base_port and params.engines.base_port + i for i in range(len(placed))]
     engines = {
-        spec.role: Supervised(spec, params.engines, params.infer, LOGS, metrics)
-        for spec in wanted_engines(params, [one for _, one in found], concurrency)
+        spec.role: Supervised(spec, port, params.engines, params.infer, LOGS, metrics)
+        for spec, port in zip(placed, ports, strict=True)
     }
-    table = {one.name: one for one, _ in found}
+    table = {one.name: one for one in methods}
+    tokenizer = chat_tokenizer(params.pair(args.pair).engines["large"])
+    room = Room(params.infer.concurrency, args.max_waiting, metrics)
+    service = Service(table, tokenizer, engines, room, metrics)
 
     def ready(port: int) -> str:
         return greeting(args.host, port, key, is_new, table)
 
-    print(f"starting {', '.join(engines)}; logs in {LOGS}", file=sys.stderr)
-
-    async def begin() -> None:
-        room = Room(concurrency, args.max_waiting, metrics)
-        service = Service(table, chat_tokenizer(found[0][1].tokenizer), engines, room, metrics)
-        await serve(service, key, args.host, args.port, ready)
-
-    logging.getLogger("aiohttp").setLevel(logging.WARNING)
-    uvloop.run(begin())
+    await serve(service, key, args.host, args.port, ready)
 
 
 if __name__ == "__main__":

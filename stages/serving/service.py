@@ -12,11 +12,12 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from stages.config.families import Family
 from stages.config.schema import Sampling
 from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.engine.hub import one_line
 from stages.generation.answering import Answering, Step, Task
-from stages.methods.base import THINK_END, THINK_START, model_of
+from stages.methods.base import model_of
 from stages.serving.errors import ApiError
 from stages.serving.metrics import Metrics
 from stages.serving.streaming import StreamingClient
@@ -31,15 +32,15 @@ Show = Callable[[Piece], None]
 class Served:
     """A method that clients name as their model.
 
-    `answering`, `sampling`: budget and sampling are those of requests that give none. `words`: what
-    the pair's benchmarks put around a problem.
+    `answering`, `sampling`: budget and sampling are those of requests that give none. `family`: of
+    the pair, with its tags and the words around a problem.
     """
 
     name: str
     answering: Answering
     sampling: Sampling
     max_model_len: int
-    words: str
+    family: Family
 
     def room(self, prompt_ids: Sequence[int]) -> int:
         """Return how many tokens may follow a prompt; ApiError if none."""
@@ -133,12 +134,13 @@ class Writing:
         self.wanted = wanted
         base = wanted.served.answering
         self.answering = Answering(
-            wanted.seed, wanted.budget, base.method, base.cues, base.tokenizer
+            wanted.seed, wanted.budget, base.method, base.cues, base.tokenizer, base.marks
         )
         self.task = Task(wanted.prompt_ids, wanted.index)
         self.machine = self.answering.start(self.task)
-        in_answer = self._decode(wanted.prompt_ids).rstrip().endswith(THINK_END)
-        splitter = Splitter(THINK_START, THINK_END, wanted.stops, in_answer)
+        begin, end = wanted.served.family.think_start, wanted.served.family.think_end
+        in_answer = self._decode(wanted.prompt_ids).rstrip().endswith(end)
+        splitter = Splitter(begin, end, wanted.stops, in_answer)
         self.visible = Visible(splitter, show)
         sampling = wanted.served.sampling.model_copy(update=wanted.sampling)
         self.under_way: dict[ModelName, int] = {}  # tokens of the request that is not settled
@@ -243,7 +245,8 @@ class Service:
 
     def render(self, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> str:
         """Return the text of a chat; ApiError if the template refuses it, or thinks no more."""
-        given = {"enable_thinking": True, **options}
+        family = self.family
+        given = {**family.template_args, **options}
         try:
             text: str = self.chat_tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=True, **given
@@ -252,12 +255,17 @@ class Service:
             raise ApiError(
                 f"the chat template refuses these messages: {one_line(error)}", param="messages"
             ) from error
-        if text.rstrip().endswith(THINK_END):
+        if text.rstrip().endswith(family.think_end):
             raise ApiError(
                 "reasoning cannot be turned off here: the relay works on it",
                 param="chat_template_kwargs",
             )
         return text
+
+    @property
+    def family(self) -> Family:
+        """Return the pair's family, which all methods share."""
+        return next(iter(self.served.values())).family
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text."""

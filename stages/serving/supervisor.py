@@ -31,10 +31,16 @@ class Supervised:
     """One engine that is kept up. `client`: None while it is stopped or starting."""
 
     def __init__(
-        self, spec: EngineSpec, engines: Engines, infer: Infer, logs: Path, metrics: Metrics
+        self,
+        spec: EngineSpec,
+        port: int | None,
+        engines: Engines,
+        infer: Infer,
+        logs: Path,
+        metrics: Metrics,
     ) -> None:
-        self.spec, self.engines, self.infer, self.logs = spec, engines, infer, logs
-        self.metrics = metrics
+        self.spec, self.port, self.engines, self.infer = spec, port, engines, infer
+        self.logs, self.metrics = logs, metrics
         self.client: Client | None = None
         self.stack = AsyncExitStack()
         # Linux ends a server with the thread that started it: the thread has to stay.
@@ -61,7 +67,7 @@ class Supervised:
         servers = ExitStack()
         self.stack.push_async_callback(self._in_thread, servers.close)
         try:
-            serving = server.serving(self.spec, self.engines.base_port, log_file)
+            serving = server.serving(self.spec, self.port, log_file)
             engine = await self._in_thread(partial(servers.enter_context, serving))
             deadline = time.monotonic() + self.engines.start_timeout_s
             await self._in_thread(partial(server.wait_ready, engine, deadline))

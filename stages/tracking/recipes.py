@@ -180,8 +180,9 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
         "tokenizer": plain("tokenizer", settings.tokenizer),
-        "sampling": settings.sampling.model_dump(),
+        "sampling": plain("sampling", settings.sampling),
         "budget": settings.budget,
+        **plain("marks", settings.marks),
         **code_of(*ANSWERING, f"stages.methods.{method.kind}"),
     }
 
@@ -265,6 +266,12 @@ def plain(name: str, value: Any) -> Any:
     """Return a setting as it stands in a recipe: models by identity, not by where they lie."""
     if name == "engines":
         return {role: served(model) for role, model in value.items()}
+    if name == "marks":
+        return value.model_dump(exclude_defaults=True)  # the defaults are in the code
+    if name == "sampling":
+        return value.given()
+    if name == "problem_set":
+        return value.model_dump(mode="json", exclude={"prompt"})  # it is among the prompts
     if name == "tokenizer":
         return identity.of_tokenizer(value)
     if name == "tokenizers":
@@ -276,5 +283,7 @@ def plain(name: str, value: Any) -> Any:
 
 def served(model: Model) -> Row:
     """Return what of an engine's model and its settings shapes what it writes."""
-    own = model.model_dump(exclude={"model", "revision", "draft", "draft_revision", "gpu_memory"})
+    elsewhere = {"model", "revision", "draft", "draft_revision", "args"}  # identity, and below
+    own = model.model_dump(exclude={*elsewhere, "gpu_memory"})
+    own |= {"args": model.args} if model.args else {}
     return {"identity": identity.of_model(model), **own}

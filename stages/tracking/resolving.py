@@ -5,7 +5,7 @@ from typing import Any
 
 from stages.analysis.cue_sets import candidates, cue_words
 from stages.config import selection
-from stages.config.schema import Pair, Params
+from stages.config.schema import Cues, Pair, Params
 from stages.config.settings import Settings
 from stages.methods.base import Method
 from stages.problems.wordings import wordings
@@ -88,7 +88,21 @@ def words_of(params: Params, target: Target) -> list[str] | None:
     pair, name = str(target.pair), str(target.name)
     if selection.skip_reason(params, pair, name):
         return []
-    return cue_words(selection.cues_of(params, pair, name), params.pair(pair).published)
+    which = selection.cues_of(params, pair, name)
+    if which == "all":
+        return candidates_of(params, target)
+    return cue_words(which, params.pair(pair).published)
+
+
+def candidates_of(params: Params, target: Target) -> list[str]:
+    """Return the words that may become cues: the family's, or those that were published."""
+    return pair_of(params, target).family.candidates or candidates()
+
+
+def cues_of(params: Params, target: Target) -> Cues:
+    """Return when a candidate becomes a cue of a pair."""
+    own = pair_of(params, target).min_segments
+    return params.cues.model_copy(update={"min_segments": own} if own else {})
 
 
 Resolver = Callable[[Params, Target], Any]
@@ -102,8 +116,11 @@ PAIR: dict[str, Resolver] = {
     "problem_set": lambda params, target: pair_of(params, target).problem_sets[str(target.name)],
     "prompts": lambda params, target: wordings(
         pair_of(params, target),
-        pair_of(params, target).problem_sets[str(target.name)].scoring,
+        pair_of(params, target).problem_sets[str(target.name)],
     ),
+    "template_args": lambda params, target: pair_of(params, target).family.template_args,
+    "think_start": lambda params, target: pair_of(params, target).family.think_start,
+    "template_opens": lambda params, target: pair_of(params, target).family.template_opens,
     "shuffle": shuffle_of,
     "tokenizer": lambda params, target: pair_of(params, target).engines["large"],
     "tokenizers": lambda params, target: pair_of(params, target).engines,
@@ -117,6 +134,7 @@ PAIR: dict[str, Resolver] = {
     "max_model_len": lambda params, target: pair_of(params, target).max_model_len,
     "sampling": lambda params, target: pair_of(params, target).sampling,
     "budget": lambda params, target: pair_of(params, target).budget,
+    "marks": lambda params, target: pair_of(params, target).family.marks,
     "repeats": lambda params, target: pair_of(params, target).repeats,
     "method": method_of,
     "methods": lambda params, target: selection.methods_of(params, str(target.pair)),
@@ -136,8 +154,9 @@ PAIR: dict[str, Resolver] = {
     "speed_benchmark": lambda params, target: pair_of(params, target).speed_benchmark,
     "ablation_benchmark": lambda params, target: pair_of(params, target).ablation_benchmark,
     "calibration_set": lambda params, target: pair_of(params, target).calibration_set,
-    "candidates": lambda params, target: candidates(),
-    "cues": lambda params, target: params.cues,
+    "candidates": candidates_of,
+    "segment_ends": lambda params, target: pair_of(params, target).family.segment_ends,
+    "cues": cues_of,
     "cue_matching": lambda params, target: pair_of(params, target).cue_matching,
     "matching": lambda params, target: line_of(params, target).get("cue_matching"),
     "min_tokens": lambda params, target: line_of(params, target)["min_tokens"],
@@ -145,5 +164,5 @@ PAIR: dict[str, Resolver] = {
     "include_prompt": lambda params, target: pair_of(params, target).as_released.margins,
     "latency": lambda params, target: params.latency,
     "bootstrap": lambda params, target: params.tables.bootstrap,
-    "min_segments": lambda params, target: params.cues.min_segments,
+    "min_segments": lambda params, target: cues_of(params, target).min_segments,
 }

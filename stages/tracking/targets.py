@@ -47,19 +47,20 @@ class Stage:
 
 
 ENGINES = ("engines", "engine_env", "dtype", "max_model_len", "tokenizer")
-ANSWERS = ("seed", *ENGINES, "sampling", "budget")
+ANSWERS = ("seed", *ENGINES, "sampling", "budget", "marks")
 STAGES = {
     "prepare": Stage(
         "set",
-        ("seed", "problem_set", "prompts", "shuffle", "tokenizer", "budget",
-         "max_model_len"),
+        ("seed", "problem_set", "prompts", "template_args", "think_start", "template_opens",
+         "shuffle", "tokenizer", "budget", "max_model_len"),
     ),
     "tokenizer": Stage("pair", ("tokenizers", "tokenizer")),
     "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method")),
     "margins": Stage("pair", ENGINES),
-    "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "include_prompt")),
+    "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "segment_ends",
+                              "include_prompt")),
     "cue_set": Stage("method", ("cue_words", "matching")),
-    "replay": Stage("pair", ("min_tokens",)),
+    "replay": Stage("pair", ("min_tokens", "marks")),
     "infer": Stage("method", (*ANSWERS, "method", "benchmarks", "repeats", "skip_reason")),
     "merge": Stage("method", ("benchmarks", "repeats", "prompt_column", "skip_reason")),
     "score": Stage("pair", ("method_names", "scoring", "repeats")),
@@ -71,7 +72,7 @@ STAGES = {
     "speed": Stage("pair", ("roles", "bootstrap", "seed")),
     "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
     "tables": Stage("run", ("run", "published"), ("workflow/reference/paper.yaml",)),
-    "figures": Stage("pair", ("min_segments", "cue_matching")),
+    "figures": Stage("pair", ("min_segments", "cue_matching", "segment_ends")),
     "report": Stage("run", ("run",), ("workflow/report.html.j2",)),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ import yaml
 from stages.analysis.cue_sets import cue_set
 from stages.analysis.replay import read_tokenizer
 from stages.analysis.report_page import written
+from stages.methods.base import Marks
 from stages.methods.offline import replay, setting
 from stages.tracking.notes import read_provenance
 from tests.end_to_end.conftest import STORE, TABLES, Resumed, relaygen, run
@@ -109,7 +110,7 @@ def test_margins_cover_every_token_of_prompt_and_reasoning(repro: Path) -> None:
 def test_replaying_the_relays_own_answers_gives_their_segments(repro: Path) -> None:
     tokenizer = read_tokenizer(repro / "results/demo/problems")
     cues = cue_set(str(repro / "results/demo/cue_sets/relaygen.yaml"))
-    rules = setting(tokenizer, cues, min_tokens=5)
+    rules = setting(tokenizer, cues, min_tokens=5, marks=Marks())
     compared = 0
     for file in (repro / "results/demo/generations/relaygen").glob("*.parquet"):
         for row in pl.read_parquet(file).iter_rows(named=True):

@@ -159,7 +159,8 @@ def tracked(pattern: str) -> list[str]:
 MODULES = [*tracked("stages/**/*.py"), *tracked("demo_pair/**/*.py")]
 DOCUMENTED = [file for file in MODULES if (ROOT / file).read_text().startswith('"""')]
 RULES = tracked("workflow/rules/*.smk")
-PROMPTS, CUES = "workflow/reference/prompts.yaml", "workflow/reference/cues.yaml"
+FAMILY, USUAL = (f"workflow/reference/families/{name}.yaml" for name in ("demo", "default"))
+CUES = "workflow/reference/cues.yaml"
 MATH = [job for job in PREPARED if job != "prepare chains_choice"]
 RELAYS = [f"answers {method}" for method, kind in KINDS.items() if kind == "relay"]
 WRITING = set(ENGINES) - {"margins"}
@@ -173,13 +174,31 @@ REFERENCE = {
     ),
     "a published cue more": edit(replaced(r"^  r1: \[", '  r1: ["Finally", '), CUES),
     "words for math": edit(
-        replaced(r"^(demo:\n  plain:\n    math: .*)step by step", r"\1in steps"), PROMPTS, of=MATH
+        replaced(r"^(  plain:\n    math: .*)step by step", r"\1in steps"), FAMILY, of=MATH
     ),
     "words for a choice": edit(
-        replaced("the letter of the right option", "its letter"), PROMPTS,
+        replaced("the letter of the right option", "its letter"), FAMILY,
         of=["prepare chains_choice"],
     ),
-    "words of another family": edit(replaced(r"put only the", "give the"), PROMPTS),
+    "words of another family": edit(replaced(r"put only the", "give the"), USUAL),
+    "another end of the reasoning": edit(
+        appended("think_end: </reasoning>\n"), FAMILY, of=[*WRITING, "replay"]
+    ),
+    "another end of a sentence": edit(
+        appended("sentence_ends: ['.']\n"), FAMILY, of=[*WRITING, "replay"]
+    ),
+    "another end of a segment": edit(
+        appended("segment_ends: ['.']\n"), FAMILY, of=["cues", "figures"]
+    ),
+    "other candidates": edit(
+        appended("candidates: [So, Thus]\n"), FAMILY, of=["cues", "cue_set all_candidates"]
+    ),
+    "an argument of the chat template": edit(
+        appended("template_args: {effort: high}\n"), FAMILY, of=PREPARED
+    ),
+    "another start of the reasoning": edit(
+        appended("think_start: <reason>\n"), FAMILY, of=PREPARED
+    ),
     "a value of the paper": edit(
         replaced("small: 88.60", "small: 88.61"), "workflow/reference/paper.yaml", of=["tables"]
     ),
@@ -219,6 +238,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.sampling.temperature": (0.7, WRITING),
     f"{PAIR}.sampling.top_p": (0.9, WRITING),
     f"{PAIR}.sampling.top_k": (10, WRITING),
+    f"{PAIR}.sampling.min_p": (0.1, WRITING),
     f"{PAIR}.budget": (1000, {*PREPARED, *WRITING}),
     f"{PAIR}.repeats": (2, {"traces", *ANSWERS, "score", "ablation"}),
     f"{PAIR}.cue_matching": (
@@ -233,6 +253,11 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.benchmarks.chains_short.n_problems": (3, ["prepare chains_short"]),
     f"{PAIR}.speed_benchmark": ("chains_choice", ["latency"]),
     f"{PAIR}.ablation_benchmark": ("chains_choice", ["ablation", "answers all_candidates"]),
+    f"{PAIR}.benchmarks.chains_short.prompt": ("{problem} Now.", ["prepare chains_short"]),
+    f"{PAIR}.min_segments": (3, ["cues", "figures"]),
+    f"{PAIR}.engines.small": (
+        {"model": SMALL, "args": {"block-size": 16}}, with_engines("small"),
+    ),
     f"{PAIR}.engines.eagle3.draft_tokens": (2, with_engines("eagle3")),
     "cues.min_segments": (2, ["cues", "figures"]),
     "cues.min_delta": (0.01, ["cues"]),
@@ -275,7 +300,9 @@ EDITS: dict[str, Edit] = {
     },
     **dict(edits_of_rules()),
     # What shapes no result, many at a time.
-    "comments": edit(appended("\n# a comment\n"), *MODULES, *RULES, PROMPTS, CUES, "params.yaml"),
+    "comments": edit(
+        appended("\n# a comment\n"), *MODULES, *RULES, FAMILY, USUAL, CUES, "params.yaml"
+    ),
     "docstrings": edit(replaced(r'\A"""', '"""Changed: '), *DOCUMENTED),
     "how a run goes": edit(
         all_of(*(param(name, value) for name, value in HOW_IT_RUNS.items())), "params.yaml"

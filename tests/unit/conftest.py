@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from stages.analysis import cue_sets
+from stages.config import catalogue, families
 from stages.config.params import load
 from stages.config.schema import Params
 from stages.engine.spec import EngineSpec, specs
-from stages.problems import wordings
 from stages.tracking import code, commands, digests, host, memory, recipes
 
 # What is read once per process: texts of the project, and what is remembered of its files, which
@@ -24,7 +24,8 @@ from stages.tracking import code, commands, digests, host, memory, recipes
 TEXTS: tuple[Callable[[], None], ...] = (
     code.source.cache_clear,
     commands.commands.cache_clear,
-    wordings.reference.cache_clear,
+    catalogue.catalogue.cache_clear,
+    families.of_file.cache_clear,
     cue_sets.reference.cache_clear,
     recipes.code_of.cache_clear,
     recipes.locked_vllm.cache_clear,

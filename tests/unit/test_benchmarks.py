@@ -27,7 +27,8 @@ from huggingface_hub.errors import (
 from pydantic import TypeAdapter
 
 from stages.analysis.grading import is_correct
-from stages.config.schema import Benchmark, Columns, DemoPair, File, Hub, Scoring
+from stages.config.families import Scoring
+from stages.config.schema import Benchmark, Columns, DemoPair, File, Hub
 from stages.engine.hub import UnavailableError
 from stages.problems.sources import Problem, checksum, lettered, load
 from stages.runtime.errors import UserError

@@ -135,7 +135,12 @@ def started(budget: int = 100) -> Machine:
     """Return the example's machine; 9 is the token of </think>."""
     (line,) = (line for line in method_lines() if line["kind"] == "opening")
     method = opening().Method(**line | {"opening_tokens": 2})
-    setting = Setting([1], budget, decode=str, encode=lambda text: [9])
+    setting = Setting(
+        [1],
+        budget,
+        decode=lambda ids: "".join("</think>" if i == 9 else str(i) for i in ids),
+        encode=lambda text: [9],
+    )
     machine = method.start(setting)
     assert isinstance(machine, Machine)
     return machine
@@ -184,7 +189,9 @@ def test_the_example_ends_with_the_budget_or_with_the_large_model() -> None:
 def kinds(block: type[Block] = Block) -> Iterator[type[Block]]:
     """Yield the blocks of params.yaml and the kinds of methods."""
     for kind in block.__subclasses__():
-        if kind.__module__.startswith(("stages.config.schema", "stages.methods.")):
+        if kind.__module__.startswith(
+            ("stages.config.schema", "stages.config.families", "stages.methods.")
+        ):
             yield kind
         yield from kinds(kind)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from stages.config.params import load
-from stages.config.schema import Model
-from stages.engine.spec import specs
+from stages.config.schema import OUR_ARGS, Model
+from stages.engine.spec import EngineSpec, specs
 from tests.unit.conftest import engine_specs
 
 pytestmark = pytest.mark.unit
@@ -200,3 +200,27 @@ def test_limits_of_the_machine_are_not_in_the_shape() -> None:
 def test_what_can_change_the_answers_changes_the_shape(change: dict[str, Any]) -> None:
     (spec,) = engine_specs("large")
     assert replace(spec, **change).shape() != spec.shape()
+
+
+def with_args(**args: Any) -> EngineSpec:
+    """The small engine with further arguments of vLLM's."""
+    (spec,) = engine_specs("small")
+    served = Model(model="demo_pair/small", args={n.replace("_", "-"): v for n, v in args.items()})
+    return replace(spec, served=served)
+
+
+def test_further_arguments_come_last_so_that_they_win_over_ours() -> None:
+    spec = with_args(block_size=16, enforce_eager=False, hf_overrides={"rope_theta": 1.0})
+    given = ["--block-size", "16", "--no-enforce-eager", "--hf-overrides", '{"rope_theta": 1.0}']
+    assert spec.flags == [*engine_specs("small")[0].flags, *given]
+
+
+@pytest.mark.parametrize(("pair", "role"), [("demo", "eagle3"), ("qwen3", "eagle3")])
+def test_what_the_pipeline_decides_cannot_be_given(pair: str, role: str) -> None:
+    (spec,) = engine_specs(role, pair=pair)
+    may_be_given = {
+        "enable-chunked-prefill", "max-num-batched-tokens", "block-size", "enforce-eager",
+        "distributed-executor-backend",
+    }  # fmt: skip
+    ours = {flag[2:].removeprefix("no-") for flag in spec.flags if flag.startswith("--")}
+    assert ours - may_be_given <= set(OUR_ARGS)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stages.methods.base import THINK_END, Completion
+from stages.methods.base import Completion, Marks
 from stages.methods.matching import CueSet
 from stages.methods.offline import replay, setting
 from stages.methods.relay import Relay
@@ -12,7 +12,8 @@ from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 
-RULES = setting(TOKENIZER, CueSet(("Thus", "Now,", "now", "So ")), min_tokens=5)
+RULES = setting(TOKENIZER, CueSet(("Thus", "Now,", "now", "So ")), min_tokens=5, marks=Marks())
+THINK_END = Marks().think_end
 TRACE = f"<think>\nWe add 3 and 4. Thus it is 7. Then we stop.{THINK_END}\n\n7<|im_end|>"
 
 

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from demo_pair import task
-from stages.config import checks, names
+from stages.config import checks, families, names
+from stages.config.families import Family
 from stages.config.params import load
+from stages.config.schema import Pair
 from stages.config.selection import methods_of, skip_reason, variants_of
 from stages.runtime.errors import UserError
 
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.unit
 
 SET = "pairs.demo.benchmarks.chains_short"
 DOTS = SET.replace(".", r"\.")
+ENGINE = "pairs.demo.engines.eagle3"
 HUB: dict[str, Any] = {
     "source": "hub",
     "path": "Owner/set",
@@ -75,11 +78,6 @@ def test_the_projects_params_are_valid() -> None:
             {"kind": "magic"},
             r"methods\.magic: kind must be one of relay, single, spec_think",
         ),
-        (
-            "methods.small.engine",
-            "tiny",
-            r"methods\.small: no pair has an engine 'tiny', known: eagle3",
-        ),
         ("methods.small.speed", 3, r"methods\.small: speed: Extra inputs"),
         ("pairs.demo.engines.small", None, r"pairs\.demo: engines\.small is missing"),
         ("pairs.demo.benchmarks", {}, r"pairs\.demo: .*at least one benchmark"),
@@ -110,7 +108,7 @@ def test_the_projects_params_are_valid() -> None:
         (
             "pairs.demo.family",
             "qwen",
-            r"pairs\.demo\.family: Input should be 'demo', 'qwen3' or 'r1'",
+            r"pairs\.demo\.family: unknown family 'qwen', .*has: default, demo, qwen3, r1",
         ),
         (f"{SET}.n_problem", 5, rf"{DOTS}\.n_problem: unknown key, did you mean 'n_problems'\?"),
         (f"{SET}.n_problems", None, rf"{DOTS}\.n_problems: Field required"),
@@ -125,6 +123,18 @@ def test_the_projects_params_are_valid() -> None:
         ),
         (SET, HUB | {"sha256": "abc"}, rf"{DOTS}\.sha256: .*match pattern"),
         (SET, {**FILE, "split": "test"}, rf"{DOTS}\.split: unknown key"),
+        (SET, {**FILE, "prompt": "Why?"}, rf"{DOTS}\.prompt: a prompt needs {{problem}}"),
+        (SET, {"n_problems": 5}, "'chains_short' has no source and is not in .* has: aime25, "),
+        ("pairs.demo.benchmarks", ["aime2025"], "'aime2025' has no source and is not in "),
+        (
+            "pairs.demo.sampling.min_p",
+            2,
+            r"pairs\.demo\.sampling\.min_p: .*less than or equal to 1",
+        ),
+        ("pairs.demo.sampling.min_q", 0.1, r"min_q: unknown key, did you mean 'min_p'\?"),
+        (f"{ENGINE}.args", {"--seed": 1}, r"\.args: '--seed': write vLLM's arguments as max-num"),
+        (f"{ENGINE}.args", {"max-model-len": 1}, r"'max-model-len' is set by the pipeline"),
+        (f"{ENGINE}.args", {"no-enable-prefix-caching": True}, r"caching' is set by the pipeline"),
         (SET, {**FILE, "n_problems": 0}, rf"{DOTS}\.n_problems: .*greater than 0"),
     ],
 )
@@ -391,6 +401,62 @@ def test_as_released_differs_in_every_switch_and_in_nothing_else(name: str) -> N
     assert not any(paper.as_released.model_dump().values())
     assert all(released.as_released.model_dump().values())
     assert released.model_copy(update={"as_released": paper.as_released}) == paper
+
+
+# What has not to be given.
+
+
+def small_pair(**more: Any) -> Pair:
+    """A pair of which no more is given than has to be."""
+    engines = {"large": "demo_pair/large", "small": "demo_pair/small"}
+    return Pair.model_validate(
+        {"engines": engines, "benchmarks": ["aime25"], "budget": 1000} | more
+    )
+
+
+def test_engines_benchmarks_and_budget_are_a_pair() -> None:
+    pair = small_pair()
+    assert pair.family == Family.model_validate(families.whole("default"))
+    assert (pair.dtype, pair.max_model_len, pair.repeats) == ("float32", 3048, 1)
+    assert pair.sampling.given() == {"temperature": 0.6, "top_p": 0.95, "top_k": 0}
+    assert (pair.cues, pair.cue_matching, pair.calibration_set) == ("mined", "boundary", "amc23")
+    assert pair.single_benchmarks == {"speed_benchmark": "aime25", "ablation_benchmark": "aime25"}
+    assert not any(pair.as_released.model_dump().values())
+
+
+def test_on_gpus_the_usual_type_is_bfloat16() -> None:
+    engines = {role: {"model": f"demo_pair/{role}", "gpus": 1} for role in ("large", "small")}
+    assert small_pair(engines=engines).dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("key", ["engines", "benchmarks", "budget"])
+def test_what_a_pair_cannot_do_without_is_named_alone(tmp_path: Path, key: str) -> None:
+    given = {"engines": PAIR["engines"], "benchmarks": ["aime25"], "budget": 1000}
+    del given[key]
+    with pytest.raises(UserError, match=rf"params\.yaml: pairs\.demo\.{key}: Field required$"):
+        load(file_with(tmp_path, "pairs.demo", given))
+
+
+def test_a_set_of_the_catalogue_may_be_changed_key_by_key() -> None:
+    changed = small_pair(benchmarks={"math500": {"n_problems": 50}, "aime25": None}).benchmarks
+    listed = small_pair(benchmarks=["math500", "aime25"]).benchmarks
+    assert changed["math500"] == listed["math500"].model_copy(update={"n_problems": 50})
+    assert changed["aime25"] == listed["aime25"]
+
+
+def test_the_papers_benchmarks_are_those_of_the_catalogue() -> None:
+    pair = load(Path("params.yaml")).pair("qwen3")
+    assert small_pair(benchmarks=list(pair.benchmarks)).benchmarks == pair.benchmarks
+    assert small_pair().calibration == pair.calibration
+
+
+def test_methods_whose_engine_no_pair_has_are_left_out_and_said_so(tmp_path: Path) -> None:
+    params = load(file_with(tmp_path, "methods.small.engine", "tiny"))
+    assert "small" not in methods_of(params, "demo")
+    (line,) = checks.without_engines(params)
+    assert line.startswith(
+        "method 'small' is left out: no pair has an engine 'tiny', known: eagle3"
+    )
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -12,8 +12,9 @@ from transformers import AutoTokenizer
 
 from demo_pair import task
 from stages import prepare
+from stages.config.families import FOLDER, Family, Scoring, whole
 from stages.config.params import load
-from stages.config.schema import AsReleased, Family, Model, Pair, Params, Scoring
+from stages.config.schema import AsReleased, Model, Pair, Params
 from stages.config.settings import Settings
 from stages.engine import models
 from stages.engine.hub import UnavailableError
@@ -32,6 +33,7 @@ from stages.tracking.targets import Target
 from tests.conftest import TOKENIZER
 
 pytestmark = pytest.mark.unit
+FAMILIES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
 REVISION, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
 # The format of the library speculators, with the sizes of a head for Qwen3-32B.
 SPECULATOR = {
@@ -87,13 +89,14 @@ def test_the_bundled_pair_is_asked_in_the_tokens_it_was_trained_on(
     assert of_value(frame["prompt_ids"].to_list()) == ids
 
 
-@pytest.mark.parametrize("family", get_args(Family))
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", get_args(PromptName))
 @pytest.mark.parametrize("scoring", get_args(Scoring))
 def test_every_family_is_asked_for_a_boxed_answer_to_either_kind_of_problem(
-    pair: Pair, family: Family, name: PromptName, scoring: Scoring
+    pair: Pair, family: str, name: PromptName, scoring: Scoring
 ) -> None:
-    words = template(pair.model_copy(update={"family": family}), name, scoring)
+    of_family = Family.model_validate(whole(family))
+    words = template(pair.model_copy(update={"family": of_family}), name, scoring)
     assert words.startswith("{problem}")
     assert words.endswith(r"within \boxed{}.")
 
@@ -125,9 +128,15 @@ def with_template(pair: Pair, folder: Path, jinja: str) -> Pair:
     return pair.model_copy(update={"engines": engines})
 
 
-def rendered(pair: Pair) -> str:
+def chats_of(served: Model, **family: Any) -> Settings:
+    """What is known of a model's chats; `family`: where the pair's says otherwise."""
+    usual = {"template_args": {"enable_thinking": True}, "template_opens": None}
+    return Settings.model_construct(tokenizer=served, think_start="<think>", **usual | family)
+
+
+def rendered(pair: Pair, **family: Any) -> str:
     """A question's prompt, decoded."""
-    (ids,) = render(["What is 1 + 1?"], pair.engines["large"])
+    (ids,) = render(["What is 1 + 1?"], chats_of(pair.engines["large"], **family))
     return str(TOKENIZER.decode(ids, skip_special_tokens=False))
 
 
@@ -143,6 +152,25 @@ def test_thinking_is_on_where_a_template_asks(pair: Pair, tmp_path: Path) -> Non
     assert rendered(with_template(pair, tmp_path, jinja)) == "What is 1 + 1?"
 
 
+def test_a_template_gets_the_arguments_of_the_family(pair: Pair, tmp_path: Path) -> None:
+    jinja = "{{ messages[0].content }} {{ effort }}"
+    changed = with_template(pair, tmp_path, jinja)
+    assert rendered(changed, template_args={"effort": "high"}) == "What is 1 + 1? high"
+
+
+@pytest.mark.parametrize(
+    ("jinja", "opens", "ending"), [("<think>\n", False, "ends"), ("", True, "does not end")]
+)
+def test_a_template_that_opens_the_reasoning_otherwise_than_the_family_says_is_refused(
+    pair: Pair, tmp_path: Path, jinja: str, opens: bool, ending: str
+) -> None:
+    changed = with_template(pair, tmp_path, "{{ messages[0].content }}" + jinja)
+    with pytest.raises(
+        UserError, match=f"chat template {ending} with '<think>', the pair's family"
+    ):
+        rendered(changed, template_opens=opens)
+
+
 def test_a_model_on_the_hub_is_asked_for_its_template_at_its_revision(
     pair: Pair, hub: list[tuple[str, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,8 +183,8 @@ def test_a_model_on_the_hub_is_asked_for_its_template_at_its_revision(
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     on_hub = Model(model="Owner/large", revision=REVISION)
-    ids = render(["What is 1 + 1?"], on_hub)
-    assert ids == render(["What is 1 + 1?"], pair.engines["large"])
+    ids = render(["What is 1 + 1?"], chats_of(on_hub))
+    assert ids == render(["What is 1 + 1?"], chats_of(pair.engines["large"]))
     assert asked == [
         ("Owner/large", {"revision": REVISION, "local_files_only": False}),
         ("demo_pair/large", {"revision": "main", "local_files_only": True}),
@@ -171,7 +199,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_one_line(
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     with pytest.raises(UserError) as caught:
-        render(["What is 1 + 1?"], pair.engines["large"])
+        render(["What is 1 + 1?"], chats_of(pair.engines["large"]))
     assert str(caught.value) == (
         "demo_pair/large: cannot load its tokenizer "
         "(We couldn't connect to the hub to load the files)"
@@ -344,7 +372,7 @@ def test_a_tokenizer_that_its_class_changes_is_refused(
 def test_a_class_that_changes_nothing_is_fine(pair: Pair, tmp_path: Path, name: str) -> None:
     engines = of_class(pair, "large", tmp_path, name)
     check_models("demo", engines)
-    (ids,) = render(["What is 1 + 1?"], engines["large"])
+    (ids,) = render(["What is 1 + 1?"], chats_of(engines["large"]))
     assert "What is 1 + 1?" in TOKENIZER.decode(ids)
 
 
@@ -352,7 +380,7 @@ def test_the_first_prompt_that_is_read_otherwise_is_named(pair: Pair, tmp_path: 
     engines = of_class(pair, "large", tmp_path, "LlamaTokenizerFast")
     prompt = "What is the sum of 1 and 1?" + " 2" * 60
     with pytest.raises(UserError) as caught:
-        render([prompt, "And of 2?"], engines["large"])
+        render([prompt, "And of 2?"], chats_of(engines["large"]))
     assert str(caught.value).endswith(
         f"The first difference is in the prompt {prompt[:60] + '...'!r}"
     )

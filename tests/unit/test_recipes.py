@@ -153,6 +153,7 @@ def test_one_more_benchmark_changes_what_reads_all_of_them_and_no_other_problem_
         ("tables.bootstrap", 7, {"summary", "ablation", "speed"}),
         ("cues.min_delta", 0.5, {"cues"}),
         ("cues.min_segments", 1, {"cues", "figures"}),
+        ("pairs.demo.min_segments", 1, {"cues", "figures"}),
         ("pairs.demo.speed_benchmark", "chains_choice", {"latency"}),
         (
             "pairs.demo.ablation_benchmark", "chains_short",
@@ -175,6 +176,7 @@ def test_a_setting_that_shapes_no_answer_asks_for_none_again(
         ("seed", 1),
         ("pairs.demo.sampling.temperature", 0.5),
         ("pairs.demo.sampling.top_k", 5),
+        ("pairs.demo.sampling.min_p", 0.1),
         ("pairs.demo.budget", 512),
         ("pairs.demo.max_model_len", 1536),
         ("pairs.demo.dtype", "bfloat16"),
@@ -189,6 +191,20 @@ def test_a_setting_that_shapes_answers_is_in_the_recipe_of_all(
     assert names_of(found, "infer") == {*METHODS, *VARIANTS}
     assert {"traces", "latency", "answer_stage"} <= stages_of(found)
     assert answers_that_differ(demo(), params) == {*METHODS, *VARIANTS}
+
+
+def test_further_arguments_of_an_engine_change_what_it_writes_and_reads() -> None:
+    small = {"model": "demo_pair/small", "args": {"block-size": 16}}
+    params = params_with("pairs.demo.engines.small", small)
+    assert answers_that_differ(demo(), params) == {"small", "spec_think", *RELAYS, *VARIANTS}
+
+
+def test_a_benchmarks_own_words_change_its_prompts_alone(before: dict[Target, Row]) -> None:
+    words = "{problem} Answer in one word."
+    params = params_with("pairs.demo.benchmarks.chains_short.prompt", words)
+    (found,) = stale(before, made(params))
+    assert (found.stage, found.name) == ("prepare", "chains_short")
+    assert settings_of(params, found).prompts == {"plain": words, "steps": words}
 
 
 def test_the_hand_off_is_in_the_recipe_of_methods_that_have_one() -> None:
@@ -383,7 +399,7 @@ def test_a_model_that_lies_elsewhere_is_the_same_model(before: dict[Target, Row]
     ("file", "replaced", "targets"),
     [
         (
-            "workflow/reference/prompts.yaml",
+            "workflow/reference/families/demo.yaml",
             ("{problem}", "{problem} "),
             {("prepare", name) for name in SETS},
         ),
@@ -413,7 +429,7 @@ def test_a_reference_file_or_a_command_changes_what_is_made_with_it(
 
 
 def test_a_comment_in_a_reference_file_changes_nothing(before: dict[Target, Row]) -> None:
-    for name in ("prompts", "cues"):
+    for name in ("families/default", "families/demo", "cues"):
         with edited(f"workflow/reference/{name}.yaml", end="\n# Only words.\n"):
             assert made(demo()) == before
 

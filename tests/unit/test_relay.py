@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from stages.methods.base import THINK_END, Completion, Request, Setting
+from stages.methods.base import Completion, Marks, Request, Setting
 from stages.methods.relay import Relay
 
 pytestmark = pytest.mark.unit
+THINK_END = Marks().think_end
 
 
 def decode(ids: Sequence[int]) -> str:
@@ -101,11 +102,11 @@ def test_the_answer_ends_the_relay() -> None:
     assert [segment.stage for segment in machine.answer.segments] == ["reasoning", "answer"]
 
 
-def test_budget_spent_in_the_reasoning_asks_for_no_answer() -> None:
+def test_budget_spent_in_the_reasoning_appends_the_tag_and_asks_for_no_answer() -> None:
     machine = relay(budget=6)
     assert len(play(machine, cut("sixsix"))) == 1
-    assert decode(machine.answer.token_ids) == "sixsix"
-    assert (machine.answer.finish_reason, machine.answer.answer_start) == ("length", None)
+    assert decode(machine.answer.token_ids) == f"sixsix\n{THINK_END}"
+    assert machine.answer.finish_reason == "length"
 
 
 def test_a_tag_that_no_model_wrote_counts_for_the_budget() -> None:
@@ -114,7 +115,7 @@ def test_a_tag_that_no_model_wrote_counts_for_the_budget() -> None:
     assert requests[-1].max_tokens == 200 - len(f"It is 4{tag}")
     full = relay(budget=len(f"It is 4{tag}"))
     assert len(play(full, ended("It is 4"))) == 1
-    assert decode(full.answer.token_ids) == "It is 4"
+    assert decode(full.answer.token_ids) == f"It is 4{tag}"
     assert full.answer.finish_reason == "length"
 
 

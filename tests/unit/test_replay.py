@@ -21,7 +21,7 @@ from stages.analysis.replay import (
     predicted_speedup,
     read_speeds,
 )
-from stages.methods.base import THINK_END, Answer, Segment
+from stages.methods.base import Answer, Marks, Segment
 from stages.methods.matching import CueSet
 from stages.methods.offline import setting
 from stages.runtime.errors import UserError
@@ -29,7 +29,8 @@ from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 
-RULES = setting(TOKENIZER, CueSet(("Thus", "Now,", "now", "So ")), min_tokens=5)
+RULES = setting(TOKENIZER, CueSet(("Thus", "Now,", "now", "So ")), min_tokens=5, marks=Marks())
+THINK_END = Marks().think_end
 TRACE = f"<think>\nWe add 3 and 4. Thus it is 7. Then we stop.{THINK_END}\n\n7<|im_end|>"
 
 

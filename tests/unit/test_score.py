@@ -11,7 +11,7 @@ import yaml
 from stages.analysis.boxes import last_boxed
 from stages.analysis.choices import choice_letter
 from stages.analysis.grading import is_correct, score, without_final
-from stages.config.schema import Scoring
+from stages.config.families import Scoring
 from stages.generation.answers import check_complete
 from stages.runtime.errors import UserError
 

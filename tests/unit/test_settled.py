@@ -10,13 +10,12 @@ from tokenizers.decoders import DecodeStream, Metaspace
 from tokenizers.models import BPE
 
 from stages.engine.replies import BadReplyError, settled
-from stages.methods.base import Completion
-from stages.methods.matching import SENTENCE_ENDS
+from stages.methods.base import Completion, Marks
 from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 PROMPT = encode("<|im_start|>user\nThus so.<|im_end|>\n")
-STOPS = ("Thus", "So ", "</think>", *SENTENCE_ENDS)
+STOPS = ("Thus", "So ", "</think>", *Marks().sentence_ends)
 
 
 def decode(ids: Sequence[int]) -> str:

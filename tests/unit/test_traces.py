@@ -27,7 +27,7 @@ def table(folder: Path, answers: Sequence[tuple[list[int], int | None]]) -> list
                 "finish_reason": "length" if answer_start is None else "stop",
             }
             store.append(task.key, row)
-    frame = traces.table(todo, store, TOKENIZER)
+    frame = traces.table(todo, store, TOKENIZER, "</think>")
     return list(frame.select("reasoning_tokens", "finished").iter_rows())
 
 
