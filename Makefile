@@ -18,7 +18,7 @@ export DVC_NO_ANALYTICS := 1
 # Engines import a great deal at every start: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo plan bench test test-fast lint docs lock containers clean
+.PHONY: help setup demo plan bench test test-fast serve lint docs lock containers clean
 
 help: ## Show the targets, with the time that each takes on two cores where it is known
 	@sed -n 's/^\([a-z/-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -28,6 +28,10 @@ setup: $(STAMP) ## Create .venv with the locked packages and the command relayge
 demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes)
 	dvc repro
 	@python -m stages.report --list
+
+serve: setup ## Serve the bundled pair on 127.0.0.1:8000, with a page (7 minutes the first time, then 1)
+	snakemake --cores all --quiet rules progress host -- cue_sets_of_demo
+	relaygen serve --pair demo
 
 plan: setup ## Print what a run would do and take, for the pairs of params.yaml (1 second)
 	@relaygen plan

@@ -23,6 +23,7 @@ from stages.tracking.targets import Target
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMPLETE = {"cut_percent": 0.0, "no_answer_percent": 0.0}  # every answer came to its end
 RUN: Row = {
     "models": {"large": "1111111111111111", "small": "2222222222222222"},
     "engine": "vllm 1.0",
@@ -147,7 +148,7 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
 ) -> None:
     summaries, out = tmp_path / "summaries", tmp_path / "tables"
     rows: dict[str, Row] = {
-        "accuracy": {"method": "large", "benchmark": "b", "pass_at_1": 50.0},
+        "accuracy": {"method": "large", "benchmark": "b", "pass_at_1": 50.0, **COMPLETE},
         "speed": {
             "method": "large", "speedup": 1.0, "speedup_sd": 0.0, "large_utilization": 100.0,
             "large_utilization_sd": 0.0, "acceptance_length": None, "bound": None,
@@ -155,6 +156,7 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
         },
         "cue_ablation": {
             "cue_set": "relaygen", "benchmark": "b", "pass_at_1": 50.0, "large_utilization": 40.0,
+                **COMPLETE,
         },
         "answer_stage": {"benchmark": "b", "n": 1, "consistent_percent": 100.0},
         "left_out": {"left_out": "b", "reason": "gated"},
