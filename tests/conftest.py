@@ -16,6 +16,7 @@ GROUPS = {
     "tests/end_to_end/test_bundled_pair.py": "bundled pair",
     "tests/end_to_end": "finished runs",
     "tests/integration": "engines",
+    "tests/gpu": "engines",
 }
 
 ROOT = Path(__file__).resolve().parents[1]
