@@ -49,6 +49,21 @@ store = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(store, name="store")
+pair_group = typer.Typer(
+    help="Check whether two models can be a pair.",
+    epilog=examples("relaygen pair check demo"),
+    no_args_is_help=True,
+)
+app.add_typer(pair_group, name="pair")
+LargeModel = Annotated[
+    str | None, typer.Option(help="The large model: a folder, or a name on the hub.")
+]
+SmallModel = Annotated[
+    str | None, typer.Option(help="The small model: a folder, or a name on the hub.")
+]
+FamilyName = Annotated[
+    str | None, typer.Option(help="A family of workflow/reference/families/; default: default.")
+]
 
 
 def command(*shown: str, group: typer.Typer = app, **options: Any) -> Decorator:
@@ -261,6 +276,35 @@ def replay(
     the cost of a hand-off, the speedup is predicted too.
     """
     call("stages.replay", context)
+
+
+@command(
+    "relaygen pair check demo",
+    "relaygen pair check --large models/my-large --small models/my-small --budget 6000",
+    group=pair_group,
+    name="check",
+)
+def check_pair(
+    name: Annotated[str | None, typer.Argument(metavar="PAIR", help="Of params.yaml.")] = None,
+    large: LargeModel = None,
+    small: SmallModel = None,
+    family: FamilyName = None,
+    budget: Annotated[int, typer.Option(help="Tokens of one answer.")] = 8192,
+    params: Params = Path("params.yaml"),
+) -> None:
+    """Check whether two models can be a pair, before anything costly; exit code 1 if not.
+
+    Give a pair of params.yaml, or two model folders or names on the hub.
+    """
+    from stages.config.params import load
+    from stages.problems.pair_fit import findings
+    from stages.problems.pair_new import from_models
+
+    pair = load(params).pair(name) if name else from_models(large, small, family, budget)
+    found = findings(pair)
+    print("\n".join(map(str, found)))
+    if any(one.verdict == "wrong" for one in found):
+        raise typer.Exit(1)
 
 
 @command(
