@@ -46,12 +46,7 @@ class Finding:
 
 def findings(pair: Pair) -> list[Finding]:
     """Return a line for each check of a pair; if files are missing, for those alone."""
-    broken = [
-        Finding("wrong", f"{role}: {text}")
-        for role, served in pair.engines.items()
-        for text in broken_files(served)
-    ]
-    if broken:
+    if broken := findings_of_files(pair):
         return broken
     checks = (architectures, tokenizers, chats, tags, vocabularies, heads, contexts)
     found = [Finding("ok", f"files: {', '.join(pair.engines)} are complete")]
@@ -72,6 +67,15 @@ def judged(good: str, check: Callable[[], object]) -> Finding:
 
 
 # Files.
+
+
+def findings_of_files(pair: Pair) -> list[Finding]:
+    """Return a line for each model or draft head that is not complete."""
+    return [
+        Finding("wrong", f"{role}: {text}")
+        for role, served in pair.engines.items()
+        for text in broken_files(served)
+    ]
 
 
 def broken_files(served: Model) -> Iterator[str]:

@@ -50,7 +50,7 @@ store = typer.Typer(
 )
 app.add_typer(store, name="store")
 pair_group = typer.Typer(
-    help="Check whether two models can be a pair.",
+    help="Check whether two models can be a pair, and add it to params.yaml.",
     epilog=examples("relaygen pair check demo"),
     no_args_is_help=True,
 )
@@ -60,6 +60,9 @@ LargeModel = Annotated[
 ]
 SmallModel = Annotated[
     str | None, typer.Option(help="The small model: a folder, or a name on the hub.")
+]
+Budget = Annotated[
+    int | None, typer.Option(help="Tokens of one answer; default: what the models can read.")
 ]
 FamilyName = Annotated[
     str | None, typer.Option(help="A family of workflow/reference/families/; default: default.")
@@ -289,7 +292,7 @@ def check_pair(
     large: LargeModel = None,
     small: SmallModel = None,
     family: FamilyName = None,
-    budget: Annotated[int, typer.Option(help="Tokens of one answer.")] = 8192,
+    budget: Budget = None,
     params: Params = Path("params.yaml"),
 ) -> None:
     """Check whether two models can be a pair, before anything costly; exit code 1 if not.
@@ -305,6 +308,42 @@ def check_pair(
     print("\n".join(map(str, found)))
     if any(one.verdict == "wrong" for one in found):
         raise typer.Exit(1)
+
+
+@command(
+    "relaygen pair new mine --large models/my-large --small models/my-small",
+    "relaygen pair new mine --large Qwen/Qwen3-32B --small Qwen/Qwen3-1.7B --gpus 2 \\",
+    "    --benchmark aime25 --benchmark data/example.jsonl",
+    group=pair_group,
+)
+def new(
+    name: Annotated[str, typer.Argument(metavar="PAIR", help="The name of the new pair.")],
+    large: LargeModel,
+    small: SmallModel,
+    family: FamilyName = None,
+    budget: Budget = None,
+    gpus: Annotated[
+        int, typer.Option(help="GPUs of the large model, the small one takes 1; 0: the CPU.")
+    ] = 0,
+    calibration: Annotated[
+        str, typer.Option(help="Problems to mine cues on: of the catalogue, or a file.")
+    ] = "amc23",
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Problems to answer: of the catalogue, or a file.")
+    ] = None,
+    params: Params = Path("params.yaml"),
+) -> None:
+    """Write a pair of two models into params.yaml, with what their files say.
+
+    The rest of the file stays as it is. Nothing is written if the models cannot be a pair.
+    """
+    from stages.problems.pair_new import BENCHMARK, add, engine, found_out
+
+    engines = {"large": engine(str(large), gpus), "small": engine(str(small), min(gpus, 1))}
+    given = {"engines": engines, "family": family, "budget": budget}
+    block = found_out(given, calibration, benchmark or [BENCHMARK])
+    add(params, name, block)
+    print(f"{params}: pair '{name}' added; to run it: `run: [{name}]`, then `relaygen plan`")
 
 
 @command(
