@@ -96,6 +96,22 @@ def found_out(given: Row, calibration: str, benchmarks: list[str]) -> Row:
     return block
 
 
+def reader_of(small: str, family: str | None, gpus: int, min_segments: int | None) -> Pair:
+    """Return a pair in which the small model plays both, to read traces, as far as it can read.
+
+    Raises UserError, a line for each, for what is wrong with it.
+    """
+    engines = {role: engine(small, gpus) for role in ("large", "small")}
+    given = {"engines": engines, "budget": 1, "family": family or families.USUAL}
+    draft = valid({**given, "min_segments": min_segments})
+    refuse(pair_fit.findings_of_files(draft))
+    served = draft.engines["small"]
+    reach = pair_fit.context_of(pair_fit.config_of(served.model, served.revision))
+    chosen = family or family_of(draft)
+    pair = valid({**given, "family": chosen, "min_segments": min_segments})
+    return pair.model_copy(update={"max_model_len": reach or LONGEST_BUDGET})
+
+
 def refuse(findings: list[pair_fit.Finding]) -> None:
     """Raise UserError with what is wrong, if anything is."""
     if wrong := [finding.text for finding in findings if finding.verdict == "wrong"]:

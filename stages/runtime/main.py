@@ -366,6 +366,42 @@ def provenance(
     print(in_words(str(file), of_file(file)), end="")
 
 
+@command(
+    "relaygen mine --traces traces.jsonl --small demo_pair/small",
+    "relaygen mine --traces traces.jsonl --small Qwen/Qwen3-1.7B --gpus 1 \\",
+    "    --large-tps 32 --small-tps 170 --handoff-ms 30",
+)
+def mine(
+    context: typer.Context,
+    traces: Annotated[Path, typer.Option(help="What a large model wrote: .jsonl or .parquet.")],
+    small: Annotated[str, typer.Option(help="The small model: a folder, or a name on the hub.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("mined"),
+    family: FamilyName = None,
+    gpus: Annotated[int, typer.Option(help="GPUs of the small model; 0: the CPU.")] = 0,
+    min_segments: Annotated[
+        int | None, typer.Option(help="Segments that a cue needs; default: cues.min_segments.")
+    ] = None,
+    large_tps: Annotated[
+        float | None, typer.Option(help="Tokens per second of the large model.")
+    ] = None,
+    small_tps: Annotated[
+        float | None, typer.Option(help="Tokens per second of the small model.")
+    ] = None,
+    handoff_ms: Annotated[
+        float | None, typer.Option(help="Cost of one hand-off in milliseconds.")
+    ] = None,
+    params: Params = Path("params.yaml"),
+    log: Log = None,
+) -> None:
+    """Find cues in traces that are there already, and what a relay would do with them.
+
+    The small model reads the traces; no large model is needed. Traces are JSONL (`text`, and
+    `problem` or `messages`), this pipeline's Parquet, or outputs of lighteval,
+    lm-evaluation-harness and NeMo-Skills.
+    """
+    call("stages.mine", context)
+
+
 def add_performance_test(name: str, about: str) -> None:
     """Add the command that runs one performance test."""
 
