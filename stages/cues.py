@@ -2,28 +2,12 @@
 
 from pathlib import Path
 
-import polars as pl
-import yaml
-
-from stages.analysis.cue_effects import effects, read_corpus
-from stages.config.schema import Cues
+from stages.analysis.cue_effects import check_selection, effects, read_corpus
+from stages.analysis.cue_sets import write_selected
 from stages.runtime import command_line
-from stages.runtime.errors import UserError
 from stages.tracking import provenance, recipes
-from stages.tracking.files import write_text
 from stages.tracking.frames import MARGINS, scan_parquet, write_csv
 from stages.tracking.notes import write_provenance
-
-
-def check_selection(table: pl.DataFrame, cues: Cues) -> None:
-    """Raise UserError if no candidate was selected."""
-    if not table["selected"].any():
-        best = table.row(0, named=True)
-        raise UserError(
-            f"no cue is left after selection: the best, {best['cue']!r}, has delta "
-            f"{best['delta']:.4f}; lower cues.min_delta ({cues.min_delta}) or "
-            f"cues.min_segments ({cues.min_segments})"
-        )
 
 
 def main() -> None:
@@ -45,8 +29,7 @@ def main() -> None:
     check_selection(table, settings.cues)
     write_csv(args.out, table)
     words = table.filter("selected")["cue"].to_list()
-    content = {"cues": words, "matching": settings.cue_matching}
-    write_text(args.selected, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+    write_selected(args.selected, words, settings.cue_matching)
     for file in (args.out, args.selected):
         write_provenance(provenance.derived(job, [args.margins]), file)
 

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import seaborn as sns
-
 from stages.analysis.plots import (
     accuracy,
     cue_effects,
     margins_along_trace,
     save,
+    set_style,
     speed_against_accuracy,
     speed_bars,
     timeline,
@@ -40,8 +39,7 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("figures", args)
     settings = job.settings
-    sns.set_theme(style="ticks", context="paper", rc={"axes.spines.top": False,
-                  "axes.spines.right": False, "pdf.fonttype": 42})  # fmt: skip
+    set_style()
     cues = read_csv(args.cues, CUES)
     selected = cues.filter("selected")["cue"].to_list()
     table = read_csv(args.table, ACCURACY).filter(pair=args.pair)

@@ -57,7 +57,7 @@ def main() -> None:
         write(args.set, args)
         return
     pair = load(args.params).pair(args.pair)
-    check_models(args.pair, pair.engines)
+    check_models(pair.engines, args.pair)
     for name in pair.problem_sets:
         write(name, args)
     write_text(

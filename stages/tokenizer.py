@@ -17,7 +17,7 @@ def main() -> None:
     args = parser.parse_args()
     command_line.start_log(args.log)
     job = recipes.begin("tokenizer", args)
-    check_models(args.pair, job.settings.tokenizers)
+    check_models(job.settings.tokenizers, args.pair)
     write_text(args.out, models.tokenizer(job.settings.tokenizer).to_str(pretty=True))
     write_provenance(provenance.derived(job, []), args.out)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stages.analysis.bootstrap import Floats, difference_interval, draw_weights
 from stages.config.schema import Cues
 from stages.methods.matching import SEGMENT_ENDS, CueMatching, starts_word
+from stages.runtime.errors import UserError
 
 TRACE = ("problem_id", "repeat")
 # {byte: whether a cue may begin after it}; after a byte that is not ASCII, the character decides.
@@ -212,3 +213,14 @@ def effects(
         .with_columns(selected=(enough & (pl.col("delta") > cues.min_delta)).fill_null(False))
         .sort("delta", "cue", descending=[True, False], nulls_last=True)
     )
+
+
+def check_selection(table: pl.DataFrame, cues: Cues) -> None:
+    """Raise UserError if no candidate was selected."""
+    if not table["selected"].any():
+        best = table.row(0, named=True)
+        raise UserError(
+            f"no cue is left after selection: the best, {best['cue']!r}, has delta "
+            f"{best['delta']:.4f}; lower cues.min_delta ({cues.min_delta}) or "
+            f"cues.min_segments ({cues.min_segments})"
+        )

@@ -11,6 +11,7 @@ import yaml
 from stages.methods.matching import CueMatching, CueSet
 from stages.problems.cells import encodable
 from stages.runtime.errors import UserError
+from stages.tracking.files import write_text
 
 REFERENCE = Path("workflow/reference/cues.yaml")
 
@@ -113,3 +114,9 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:  # of dates and numbers that are none
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def write_selected(file: Path, words: list[str], matching: CueMatching) -> None:
+    """Write the selected words as a pair's `cues` takes them."""
+    content = {"cues": words, "matching": matching}
+    write_text(file, yaml.safe_dump(content, allow_unicode=True, sort_keys=False))

@@ -58,6 +58,19 @@ def check_readable(kind: Kind, name: str, revision: str, instead: str) -> None:
         raise unreachable(name, error, instead) from error
 
 
+def newest(name: str, instead: str) -> str:
+    """Return the newest commit of a model; UserError if the hub does not answer, or has it not."""
+    try:
+        commit = within(HUB_ANSWERS_S, lambda: HfApi().model_info(name, timeout=HUB_ANSWERS_S).sha)
+    except RepositoryNotFoundError as error:
+        raise UserError(f"{name}: neither a folder here nor a model on the hub") from error
+    except HfHubHTTPError as error:
+        raise UserError(f"{name}: {one_line(error)}") from error
+    except Exception as error:  # the HTTP libraries raise errors of many types
+        raise unreachable(name, error, instead) from error
+    return str(commit)
+
+
 def within(seconds: float, ask: Callable[[], Value]) -> Value:
     """Return or raise what `ask` does; TimeoutError after `seconds`.
 

@@ -160,15 +160,44 @@ def key(ids: list[int]) -> Key:
     return (of_value(ids),)
 
 
+def pieces(ids: list[int], longest: int | None) -> list[list[int]]:
+    """Return a trace in pieces of at most `longest` tokens, each half of which the next repeats.
+
+    One piece if it is not longer, or if there is no limit.
+    """
+    if longest is None or len(ids) <= longest:
+        return [ids]
+    step = longest - longest // 2
+    starts = range(0, len(ids) - longest + step, step)
+    return [ids[start : start + longest] for start in starts]
+
+
 @dataclass(frozen=True)
 class Kept:
-    """Reads traces whose margins are in the store from there, and has `reader` read the others."""
+    """Reads traces whose margins are in the store from there, and has `reader` read the others.
+
+    `longest`: tokens that the reader takes at once; None: any number.
+    """
 
     store: Store
     reader: Reader | None
+    longest: int | None = None
 
     async def margins(self, token_ids: list[int]) -> Margins:
-        """Return them, and keep those that were not known before."""
+        """Return them; of a trace that is read in pieces, of a token in the piece it is new in."""
+        found: Margins = []
+        for n, piece in enumerate(pieces(token_ids, self.longest)):
+            margins = await self._of_piece(piece)
+            found += margins[len(found) - n * self._step :] if n else margins
+        return found
+
+    @property
+    def _step(self) -> int:
+        """Return how far a piece begins behind the one before it."""
+        return self.longest - self.longest // 2 if self.longest else 0
+
+    async def _of_piece(self, token_ids: list[int]) -> Margins:
+        """Return the margins of a piece, and keep those that were not known before."""
         if (at := key(token_ids)) not in self.store:
             assert self.reader, "an engine is started where margins are missing"
             self.store.append(at, {"margins": await self.reader.margins(token_ids)})
@@ -184,24 +213,31 @@ async def measure(
     infer: Infer,
     tokenizer: Tokenizer,
     origin: Callable[[], Row],
+    longest: int | None = None,
 ) -> None:
     """Write the margins of `traces` to `out`; `engine` reads the traces that the store lacks.
 
-    `engine`: None where it lacks none. `origin`: as `write` takes it.
+    `engine`: None where it lacks none. `origin`: as `write` takes it. `longest`: see `Kept`.
     """
     # Twice as many as the engine takes at once: it never waits for the next.
     at_once = 2 * infer.concurrency
     engines = {"reader": engine} if engine else {}
     async with connected(engines, None, infer) as clients:
-        reader = Kept(store, clients.get("reader"))
+        reader = Kept(store, clients.get("reader"), longest)
         await write(out, tables(traces, reader, at_once, tokenizer), origin)
 
 
-def missing(traces: Path, store: Store) -> bool:
+def keys_of(traces: Path, longest: int | None) -> Iterator[Key]:
+    """Yield what the margins of all traces are kept by."""
+    for trace in traces_in(traces):
+        yield from map(key, pieces(read_ids(trace), longest))
+
+
+def missing(traces: Path, store: Store, longest: int | None = None) -> bool:
     """Return whether the store lacks the margins of any trace."""
-    return any(key(read_ids(trace)) not in store for trace in traces_in(traces))
+    return any(one not in store for one in keys_of(traces, longest))
 
 
-def sessions(traces: Path, store: Store) -> Iterator[Row]:
+def sessions(traces: Path, store: Store, longest: int | None = None) -> Iterator[Row]:
     """Yield what ran when the margins of each trace were read."""
-    return (store.session(key(read_ids(trace))) for trace in traces_in(traces))
+    return (store.session(one) for one in keys_of(traces, longest))

@@ -15,15 +15,20 @@ PARTS = ("added_tokens", "normalizer", "pre_tokenizer", "model", "post_processor
 PROBES = (
     "Now, the sum of 12 and 345.6 is 357.6.\n\nSo  it's   x_1^2 = \\frac{7}{8}, isn't it?",
     " leading, trailing \n \t blanks \n",
+    "def f(x):\n    return x**2 >= 1e-3 and not x != 10_000  # don't",
     "<think>\nWait - \u201cre\u0301sume\u0301\u201d, 你好。また, 한국, 😀🇰🇷\n</think>",
 )
 
 
-def check_models(name: str, engines: Mapping[str, Model]) -> None:
-    """Raise UserError unless every model is there and all have the large model's tokenizer."""
+def check_models(engines: Mapping[str, Model], name: str = "") -> None:
+    """Raise UserError unless every model is there and all have the large model's tokenizer.
+
+    `name`: of the pair, for the message.
+    """
+    key = f"pairs.{name}.engines" if name else "engines"
     tokenizers: dict[str, Row] = {}
     for role in sorted(engines, key=lambda role: role != "large"):
-        where, served = f"pairs.{name}.engines.{role}", engines[role]
+        where, served = f"{key}.{role}", engines[role]
         models.check_folders(where, served)
         if served.draft:
             check_draft(where, served)
@@ -34,7 +39,7 @@ def check_models(name: str, engines: Mapping[str, Model]) -> None:
             part for part in PARTS if tokenizers[role][part] != tokenizers["large"][part]
         ]:
             raise UserError(
-                f"pairs.{name}: the tokenizers of 'large' and '{role}' differ "
+                f"{key}: the tokenizers of 'large' and '{role}' differ "
                 f"({', '.join(differ)}); a relay hands over token ids and needs one tokenizer"
             )
         check_loaded(served, tokenizer)
@@ -65,10 +70,10 @@ def check_draft(where: str, served: Model) -> None:
     files = [models.find(*part, "config.json") for part in served.parts]
     target, draft = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     for size, have in draft_sizes(draft).items():
-        if have != target[size]:
+        if have != target.get(size):
             raise UserError(
                 f"{where}: the draft head {served.draft} has {size} {have}, "
-                f"the model {served.model} has {target[size]}: they do not belong together"
+                f"the model {served.model} has {target.get(size)}: they do not belong together"
             )
 
 

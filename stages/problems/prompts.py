@@ -71,7 +71,7 @@ def render(prompts: Iterable[str], settings: Settings) -> list[list[int]]:
     served = settings.tokenizer
     loaded, tokenizer = chat_tokenizer(served), models.tokenizer(served)
     asked_for = list(prompts)
-    texts = [chat(prompt, loaded, settings) for prompt in asked_for]
+    texts = [chat(question(prompt), loaded, settings) for prompt in asked_for]
     check_opening(texts[0], settings)
     rendered = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
     as_loaded = loaded(texts, add_special_tokens=False)["input_ids"]
@@ -99,11 +99,16 @@ def check_opening(text: str, settings: Settings) -> None:
     )
 
 
-def chat(prompt: str, loaded: Any, settings: Settings) -> str:
-    """Return the text of a chat with one message."""
+def question(prompt: str) -> list[Row]:
+    """Return a chat with one message."""
+    return [{"role": "user", "content": prompt}]
+
+
+def chat(messages: list[Row], loaded: Any, settings: Settings) -> str:
+    """Return the text of a chat as the template renders it."""
     try:
         text: str = loaded.apply_chat_template(
-            [{"role": "user", "content": prompt}],
+            messages,
             tokenize=False,
             add_generation_prompt=True,
             **settings.template_args,

@@ -49,6 +49,24 @@ store = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(store, name="store")
+pair_group = typer.Typer(
+    help="Check whether two models can be a pair, and add it to params.yaml.",
+    epilog=examples("relaygen pair check demo"),
+    no_args_is_help=True,
+)
+app.add_typer(pair_group, name="pair")
+LargeModel = Annotated[
+    str | None, typer.Option(help="The large model: a folder, or a name on the hub.")
+]
+SmallModel = Annotated[
+    str | None, typer.Option(help="The small model: a folder, or a name on the hub.")
+]
+Budget = Annotated[
+    int | None, typer.Option(help="Tokens of one answer; default: what the models can read.")
+]
+FamilyName = Annotated[
+    str | None, typer.Option(help="A family of workflow/reference/families/; default: default.")
+]
 
 
 def command(*shown: str, group: typer.Typer = app, **options: Any) -> Decorator:
@@ -264,6 +282,71 @@ def replay(
 
 
 @command(
+    "relaygen pair check demo",
+    "relaygen pair check --large models/my-large --small models/my-small --budget 6000",
+    group=pair_group,
+    name="check",
+)
+def check_pair(
+    name: Annotated[str | None, typer.Argument(metavar="PAIR", help="Of params.yaml.")] = None,
+    large: LargeModel = None,
+    small: SmallModel = None,
+    family: FamilyName = None,
+    budget: Budget = None,
+    params: Params = Path("params.yaml"),
+) -> None:
+    """Check whether two models can be a pair, before anything costly; exit code 1 if not.
+
+    Give a pair of params.yaml, or two model folders or names on the hub.
+    """
+    from stages.config.params import load
+    from stages.problems.pair_fit import findings
+    from stages.problems.pair_new import from_models
+
+    pair = load(params).pair(name) if name else from_models(large, small, family, budget)
+    found = findings(pair)
+    print("\n".join(map(str, found)))
+    if any(one.verdict == "wrong" for one in found):
+        raise typer.Exit(1)
+
+
+@command(
+    "relaygen pair new mine --large models/my-large --small models/my-small",
+    "relaygen pair new mine --large Qwen/Qwen3-32B --small Qwen/Qwen3-1.7B --gpus 2 \\",
+    "    --benchmark aime25 --benchmark data/example.jsonl",
+    group=pair_group,
+)
+def new(
+    name: Annotated[str, typer.Argument(metavar="PAIR", help="The name of the new pair.")],
+    large: LargeModel,
+    small: SmallModel,
+    family: FamilyName = None,
+    budget: Budget = None,
+    gpus: Annotated[
+        int, typer.Option(help="GPUs of the large model, the small one takes 1; 0: the CPU.")
+    ] = 0,
+    calibration: Annotated[
+        str, typer.Option(help="Problems to mine cues on: of the catalogue, or a file.")
+    ] = "amc23",
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="Problems to answer: of the catalogue, or a file.")
+    ] = None,
+    params: Params = Path("params.yaml"),
+) -> None:
+    """Write a pair of two models into params.yaml, with what their files say.
+
+    The rest of the file stays as it is. Nothing is written if the models cannot be a pair.
+    """
+    from stages.problems.pair_new import BENCHMARK, add, engine, found_out
+
+    engines = {"large": engine(str(large), gpus), "small": engine(str(small), min(gpus, 1))}
+    given = {"engines": engines, "family": family, "budget": budget}
+    block = found_out(given, calibration, benchmark or [BENCHMARK])
+    add(params, name, block)
+    print(f"{params}: pair '{name}' added; to run it: `run: [{name}]`, then `relaygen plan`")
+
+
+@command(
     "relaygen provenance results/tables/accuracy.csv",
     "relaygen provenance results/demo/scores.parquet",
 )
@@ -314,6 +397,42 @@ def serve(
     Engines are started, and started again if they fail. Ctrl-C ends all of it.
     """
     call("stages.serving.main", context)
+
+
+@command(
+    "relaygen mine --traces traces.jsonl --small demo_pair/small",
+    "relaygen mine --traces traces.jsonl --small Qwen/Qwen3-1.7B --gpus 1 \\",
+    "    --large-tps 32 --small-tps 170 --handoff-ms 30",
+)
+def mine(
+    context: typer.Context,
+    traces: Annotated[Path, typer.Option(help="What a large model wrote: .jsonl or .parquet.")],
+    small: Annotated[str, typer.Option(help="The small model: a folder, or a name on the hub.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("mined"),
+    family: FamilyName = None,
+    gpus: Annotated[int, typer.Option(help="GPUs of the small model; 0: the CPU.")] = 0,
+    min_segments: Annotated[
+        int | None, typer.Option(help="Segments that a cue needs; default: cues.min_segments.")
+    ] = None,
+    large_tps: Annotated[
+        float | None, typer.Option(help="Tokens per second of the large model.")
+    ] = None,
+    small_tps: Annotated[
+        float | None, typer.Option(help="Tokens per second of the small model.")
+    ] = None,
+    handoff_ms: Annotated[
+        float | None, typer.Option(help="Cost of one hand-off in milliseconds.")
+    ] = None,
+    params: Params = Path("params.yaml"),
+    log: Log = None,
+) -> None:
+    """Find cues in traces that are there already, and what a relay would do with them.
+
+    The small model reads the traces; no large model is needed. Traces are JSONL (`text`, and
+    `problem` or `messages`), this pipeline's Parquet, or outputs of lighteval,
+    lm-evaluation-harness and NeMo-Skills.
+    """
+    call("stages.mine", context)
 
 
 def add_performance_test(name: str, about: str) -> None:

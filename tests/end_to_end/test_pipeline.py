@@ -14,7 +14,7 @@ from stages.analysis.report_page import written
 from stages.methods.base import Marks
 from stages.methods.offline import replay, setting
 from stages.tracking.notes import read_provenance
-from tests.end_to_end.conftest import STORE, TABLES, Resumed, relaygen, run
+from tests.end_to_end.conftest import STORE, TABLES, Resumed, relaygen, run, succeed
 
 pytestmark = pytest.mark.end_to_end
 
@@ -173,3 +173,19 @@ def test_a_killed_run_leaves_no_process(resumed: Resumed) -> None:
 def test_a_finished_snakemake_run_has_nothing_to_do(resumed: Resumed) -> None:
     result = run(resumed.folder, "snakemake", "--cores", "2", "-n")
     assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_the_same_traces_as_texts_give_the_same_cues(repro: Path, tmp_path: Path) -> None:
+    prompts = pl.read_parquet(repro / "results/demo/problems/chains_calibration.parquet")
+    traces = pl.read_parquet(repro / "results/demo/traces.parquet")
+    given = tmp_path / "traces.jsonl"
+    with given.open("w", encoding="utf-8") as file:
+        for row in traces.join(prompts, "problem_id", maintain_order="left").iter_rows(named=True):
+            messages = [{"role": "user", "content": row["prompt"]}]
+            file.write(json.dumps({"messages": messages, "text": row["text"]}) + "\n")
+    arguments = ("--traces", str(given), "--small", "demo_pair/small", "--out", str(tmp_path))
+    succeed(repro, "python", "-m", "stages.mine", *arguments, "--family", "demo")
+    assert (tmp_path / "cues.csv").read_bytes() == (repro / "results/demo/cues.csv").read_bytes()
+    assert json.loads((tmp_path / "replay.json").read_text()) == json.loads(
+        (repro / "results/demo/replay.json").read_text()
+    )

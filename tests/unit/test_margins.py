@@ -223,3 +223,35 @@ def test_without_an_engine_the_stores_margins_are_written(tmp_path: Path) -> Non
         asyncio.run(work)
     assert pl.read_parquet(out).equals(before)
     assert read_provenance(out) == {"a": 1}
+
+
+# Traces that are longer than the model can read at once.
+
+
+class Counting:
+    """The margin of a token is its position in the piece that was asked for."""
+
+    async def margins(self, token_ids: list[int]) -> list[float | None]:
+        return [None, *map(float, range(1, len(token_ids)))]
+
+
+@pytest.mark.parametrize(
+    ("n", "longest", "starts"),
+    [(10, None, [0]), (10, 10, [0]), (11, 10, [0, 5]), (15, 10, [0, 5]), (16, 10, [0, 5, 10])],
+)
+def test_a_long_trace_is_read_in_pieces_that_overlap_by_half(
+    n: int, longest: int | None, starts: list[int]
+) -> None:
+    found = margins.pieces(list(range(n)), longest)
+    assert [piece[0] for piece in found] == starts
+    assert found[-1][-1] == n - 1
+    assert all(len(piece) <= (longest or n) for piece in found)
+
+
+def test_each_token_of_a_long_trace_has_the_margin_of_the_piece_that_it_is_new_in(
+    tmp_path: Path,
+) -> None:
+    with Store(tmp_path) as store:
+        kept = Kept(store, Counting(), longest=6)
+        found = asyncio.run(kept.margins(list(range(14))))
+    assert found == [None, 1, 2, 3, 4, 5, 3, 4, 5, 3, 4, 5, 3, 4]

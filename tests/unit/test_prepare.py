@@ -288,7 +288,7 @@ def test_prompt_and_budget_must_fit_the_context(params: Params, pair: Pair) -> N
 def test_a_missing_model_folder_is_named(pair: Pair) -> None:
     lost = pair.model_copy(update={"engines": {**pair.engines, "small": Model(model="no/model")}})
     with pytest.raises(UserError, match=r"pairs\.demo\.engines\.small: no model in no/model"):
-        check_models("demo", lost.engines)
+        check_models(lost.engines, "demo")
 
 
 def test_tokenizers_that_differ_are_refused(pair: Pair, tmp_path: Path) -> None:
@@ -299,10 +299,10 @@ def test_tokenizers_that_differ_are_refused(pair: Pair, tmp_path: Path) -> None:
     other = pair.model_copy(update={"engines": {**pair.engines, "small": small}})
     message = r"tokenizers of 'large' and 'small' differ \(added_tokens\)"
     with pytest.raises(UserError, match=message):
-        check_models("demo", other.engines)
+        check_models(other.engines, "demo")
     small_first = dict(sorted(other.engines.items(), reverse=True))
     with pytest.raises(UserError, match=message):
-        check_models("demo", small_first)
+        check_models(small_first, "demo")
 
 
 def with_tokenizer(pair: Pair, role: str, folder: Path, **parts: Any) -> dict[str, Model]:
@@ -330,7 +330,7 @@ def test_one_vocabulary_is_not_one_tokenizer(
 ) -> None:
     engines = with_tokenizer(pair, "small", tmp_path, **{part: content})
     with pytest.raises(UserError, match=rf"'large' and 'small' differ \({part}\); a relay hands"):
-        check_models("demo", engines)
+        check_models(engines, "demo")
 
 
 def test_merges_may_be_written_in_either_way_and_texts_are_not_cut(
@@ -342,7 +342,7 @@ def test_merges_may_be_written_in_either_way_and_texts_are_not_cut(
     engines = with_tokenizer(
         pair, "small", tmp_path, model=content["model"] | {"merges": merges}, truncation=cut
     )
-    check_models("demo", engines)
+    check_models(engines, "demo")
     assert len(models.tokenizer(engines["small"]).encode("It is 12. Thus so on").ids) > 4
 
 
@@ -361,7 +361,7 @@ def test_a_tokenizer_that_its_class_changes_is_refused(
 ) -> None:
     engines = of_class(pair, role, tmp_path, "LlamaTokenizerFast")
     with pytest.raises(UserError) as caught:
-        check_models("demo", engines)
+        check_models(engines, "demo")
     line = str(caught.value)
     assert line.startswith(f"{tmp_path}: transformers does not do what its tokenizer.json says; ")
     assert "set tokenizer_class in its tokenizer_config.json to PreTrainedTokenizerFast" in line
@@ -371,7 +371,7 @@ def test_a_tokenizer_that_its_class_changes_is_refused(
 @pytest.mark.parametrize("name", ["Qwen2TokenizerFast", "PreTrainedTokenizerFast"])
 def test_a_class_that_changes_nothing_is_fine(pair: Pair, tmp_path: Path, name: str) -> None:
     engines = of_class(pair, "large", tmp_path, name)
-    check_models("demo", engines)
+    check_models(engines, "demo")
     (ids,) = render(["What is 1 + 1?"], chats_of(engines["large"]))
     assert "What is 1 + 1?" in TOKENIZER.decode(ids)
 
@@ -396,7 +396,7 @@ def test_a_broken_tokenizer_is_one_line(pair: Pair, tmp_path: Path, text: str) -
     engines = with_tokenizer(pair, "small", tmp_path)
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer\.json"):
-        check_models("demo", engines)
+        check_models(engines, "demo")
 
 
 def test_a_padded_vocabulary_is_no_other_tokenizer(pair: Pair, tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_a_padded_vocabulary_is_no_other_tokenizer(pair: Pair, tmp_path: Path) -
     config["vocab_size"] += 128
     (tmp_path / "config.json").write_text(json.dumps(config))
     engines = {**pair.engines, "small": Model(model=str(tmp_path))}
-    check_models("demo", engines)
+    check_models(engines, "demo")
 
 
 @pytest.fixture
@@ -434,7 +434,7 @@ def test_models_on_the_hub_are_checked_at_their_revisions(
         "eagle3": Model.model_validate({**large, **draft}),
         "small": Model(model="Owner/small", revision=OTHER),
     }
-    check_models("demo", engines)
+    check_models(engines, "demo")
     assert hub == [
         ("Owner/large", REVISION, "tokenizer.json"),
         ("Owner/large", REVISION, "config.json"),
