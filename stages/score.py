@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from stages.analysis.grading import SCHEMA, score
+from stages.analysis.grading import SCHEMA, score, without_final
 from stages.generation.answers import check_complete
 from stages.problems.availability import available
 from stages.runtime import command_line
@@ -25,7 +25,7 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("score", args)
     settings = job.settings
-    frames = []
+    frames, n_cut = [], 0
     # Those, too, that are left out today.
     files = [args.problems / f"{name}.parquet" for name in settings.scoring]
     for method in settings.method_names:
@@ -35,9 +35,12 @@ def main() -> None:
             problems = read_parquet(args.problems / f"{name}.parquet", GOLD)
             answers = read_parquet(path, ANSWERS)
             check_complete(answers, problems, settings.repeats, path)
+            n_cut += int((answers["finish_reason"] == "length").sum())
             scores = score(answers, problems, settings.scoring[name])
             frames.append(scores.with_columns(method=pl.lit(method), benchmark=pl.lit(name)))
     table = pl.concat([frame.select(list(SCHEMA)) for frame in frames])
+    if line := without_final(table, n_cut):
+        command_line.warn(line)
     write_parquet(args.out, table, provenance.derived(job, files))
 
 

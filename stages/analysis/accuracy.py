@@ -24,6 +24,8 @@ class AccuracyRow(TypedDict):
     n_repeats: int
     mean_tokens: float
     large_utilization: float
+    cut_percent: float
+    no_answer_percent: float
 
 
 def accuracy_row(
@@ -31,7 +33,8 @@ def accuracy_row(
 ) -> AccuracyRow:
     """Return the values of one method on one benchmark.
 
-    `scores`: rows of scores.parquet, `answers`: the answers that were scored.
+    `scores`: rows of scores.parquet, `answers`: the answers that were scored. An answer that the
+    budget cut off has no final answer: it counts in both shares.
     """
     by_problem = scores.group_by("problem_id", maintain_order=True).agg(pl.col("correct").mean())
     per_problem = by_problem["correct"].to_numpy() * 100
@@ -45,7 +48,14 @@ def accuracy_row(
         "n_repeats": scores["repeat"].n_unique(),
         "mean_tokens": float(answers["token_ids"].list.len().to_numpy().mean()),
         "large_utilization": 100 * large / (large + small),
+        "cut_percent": percent(answers["finish_reason"] == "length"),
+        "no_answer_percent": percent(scores["predicted"].is_null()),
     }
+
+
+def percent(which: pl.Series) -> float:
+    """Return the share of what is true, in percent."""
+    return 100 * int(which.sum()) / len(which)
 
 
 def left_out_rows(pair: str, reasons: dict[str, str]) -> pl.DataFrame:

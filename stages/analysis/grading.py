@@ -50,3 +50,19 @@ def score(frame: pl.DataFrame, problems: pl.DataFrame, scoring: Scoring) -> pl.D
     return joined.select("problem_id", "repeat", "gold").with_columns(
         pl.Series("predicted", predicted, dtype=pl.String), pl.Series("correct", correct)
     )
+
+
+def without_final(scores: pl.DataFrame, n_cut: int) -> str | None:
+    """Return a line on the answers without a final answer; None where there are none.
+
+    `scores`: rows of scores.parquet; `n_cut`: how many of the answers the budget cut off.
+    """
+    missing = scores.filter(pl.col("predicted").is_null())
+    if missing.is_empty():
+        return None
+    counts = missing.group_by("method", "benchmark").len("n").sort("n", "method", "benchmark")
+    method, benchmark, n = counts.row(-1)
+    return (
+        f"{len(missing)} of {len(scores)} answers have no final answer and count as wrong, "
+        f"{n_cut} of them cut off by the budget; most: {n} of {method} on {benchmark}"
+    )

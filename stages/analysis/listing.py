@@ -8,7 +8,8 @@ every start of the workflow reads this module.
 # {name: what the report says above the table}
 TABLES = {
     "accuracy": "Accuracy in percent. large_utilization: the large model's share of all tokens. "
-    "Intervals resample problems.",
+    "Intervals resample problems. cut_percent: answers that the budget cut off; no_answer_percent: "
+    "answers without a final answer, these included.",
     "speed": "Speed relative to the large model alone; SD over problems, intervals over runs. "
     "bound: the speedup if hand-offs took no time. other_load: CPU cores that other processes used "
     "meanwhile.",

@@ -58,6 +58,7 @@ def accuracy_grid(pair: str, table: pl.DataFrame) -> Grid:
         rows = table.filter(benchmark=benchmark)
         columns += value_column(rows, benchmark, "pass_at_1")
         columns += value_column(rows, f"{benchmark} (paper)", "paper")
+        columns += missing_columns(rows, f"{benchmark}, ")
     return grid(f"Pass@1 (%) of the pair {pair}", columns)
 
 
@@ -83,6 +84,7 @@ def cue_ablation_grid(pair: str, table: pl.DataFrame) -> Grid:
         column_of(table["cue_set"].to_list(), "variant"),
         *value_column(table, f"{table['benchmark'][0]} (%)", "pass_at_1"),
         *value_column(table, "utilization (%)", "large_utilization", best=False),
+        *missing_columns(table),
     ]
     return grid(f"Ablation of the relay, pair {pair}", columns)
 
@@ -122,6 +124,19 @@ def value_column(
     spreads = table[sd].to_list() if sd else [None] * len(values)
     cells = [number(*pair) for pair in zip(values, spreads, strict=True)]
     return [(title, ranked(cells, values) if best else cells)]
+
+
+def missing_columns(table: pl.DataFrame, before: str = "") -> list[Column]:
+    """Return the shares of answers cut off and without a final answer; none where there are none.
+
+    `before`: what the titles begin with.
+    """
+    if not table["no_answer_percent"].sum():
+        return []
+    return [
+        *value_column(table, f"{before}cut off (%)", "cut_percent", best=False),
+        *value_column(table, f"{before}no answer (%)", "no_answer_percent", best=False),
+    ]
 
 
 def grid(title: str, columns: list[Column]) -> Grid:

@@ -265,8 +265,9 @@ def speed_settings() -> Settings:
 
 def accuracy_row() -> dict[str, Any]:
     """Return the values of one method on one benchmark."""
-    scores = pl.DataFrame({"problem_id": [0], "repeat": [0], "correct": [True]})
-    return dict(accuracy.accuracy_row(scores, timed_answers().head(1), 2, 0))
+    scores = pl.DataFrame({"problem_id": [0], "repeat": [0], "correct": [True], "predicted": "7"})
+    answered = timed_answers().head(1).with_columns(finish_reason=pl.lit("stop"))
+    return dict(accuracy.accuracy_row(scores, answered, 2, 0))
 
 
 def cue_table() -> pl.DataFrame:

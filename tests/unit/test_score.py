@@ -10,7 +10,7 @@ import yaml
 
 from stages.analysis.boxes import last_boxed
 from stages.analysis.choices import choice_letter
-from stages.analysis.grading import is_correct, score
+from stages.analysis.grading import is_correct, score, without_final
 from stages.config.schema import Scoring
 from stages.generation.answers import check_complete
 from stages.runtime.errors import UserError
@@ -125,6 +125,17 @@ PROBLEMS = pl.DataFrame({"problem_id": [0], "gold": ["7"]})
 def test_an_answer_cut_off_by_the_budget_is_wrong() -> None:
     frame = answers((0, 0, r"\boxed{7}", "stop"), (0, 1, r"\boxed{7}", "length"))
     assert score(frame, PROBLEMS, "math")["correct"].to_list() == [True, False]
+
+
+def test_answers_without_a_final_answer_are_said_in_one_line() -> None:
+    rows = [("large", "7"), ("large", None), ("small", None), ("small", None)]
+    scores = pl.DataFrame(rows, schema=["method", "predicted"], orient="row")
+    scores = scores.with_columns(benchmark=pl.lit("b"))
+    assert without_final(scores, n_cut=2) == (
+        "3 of 4 answers have no final answer and count as wrong, 2 of them cut off by the budget; "
+        "most: 2 of small on b"
+    )
+    assert without_final(scores.filter(predicted="7"), n_cut=0) is None
 
 
 def test_a_missing_answer_is_an_error_not_a_wrong_one() -> None:

@@ -4,27 +4,51 @@ import polars as pl
 import pytest
 import yaml
 
-from stages.analysis.accuracy import accuracy_row
-from stages.analysis.paper_tables import REFERENCE, accuracy, of_pairs, speed
+from stages.analysis.accuracy import AccuracyRow, accuracy_row
+from stages.analysis.paper_tables import REFERENCE, accuracy, accuracy_grid, of_pairs, speed
 
 pytestmark = pytest.mark.unit
 
 
-def test_pass_at_1_is_the_mean_over_problems_of_the_mean_over_repeats() -> None:
+@pytest.fixture(scope="module")
+def row() -> AccuracyRow:
+    """Four answers to two problems; one was cut off, that and another have no final answer."""
     scores = pl.DataFrame(
         {
             "problem_id": [0, 0, 1, 1],
             "repeat": [0, 1, 0, 1],
             "correct": [True, False, True, True],
+            "predicted": ["7", None, "7", None],
         }
     )
     answers = pl.DataFrame(
-        {"large_tokens": [60, 0], "small_tokens": [20, 20], "token_ids": [[1] * 80, [1] * 20]}
-    )
-    row = accuracy_row(scores, answers, resamples=100, seed=1)
+        {
+            "large_tokens": [60, 0, 0, 0], "small_tokens": [20, 20, 0, 0],
+            "token_ids": [[1] * 80, [1] * 20, [1] * 50, [1] * 50],
+            "finish_reason": ["stop", "stop", "stop", "length"],
+        }
+    )  # fmt: skip
+    return accuracy_row(scores, answers, resamples=100, seed=1)
+
+
+def test_pass_at_1_is_the_mean_over_problems_of_the_mean_over_repeats(row: AccuracyRow) -> None:
     assert row["pass_at_1"] == pytest.approx(75.0)
     assert (row["n_problems"], row["n_repeats"], row["mean_tokens"]) == (2, 2, 50.0)
     assert row["large_utilization"] == pytest.approx(60.0)
+
+
+def test_answers_that_were_cut_off_or_have_no_final_answer_are_counted(row: AccuracyRow) -> None:
+    assert row["cut_percent"] == 25.0
+    assert row["no_answer_percent"] == 50.0
+
+
+def test_these_shares_are_printed_only_where_there_are_such_answers(row: AccuracyRow) -> None:
+    def header(**shares: float) -> list[str]:
+        line = {"method": "large", "benchmark": "b", **row, "paper": None, **shares}
+        return accuracy_grid("demo", pl.DataFrame([line])).header
+
+    assert header() == ["method", "b", "b, cut off (%)", "b, no answer (%)"]
+    assert header(no_answer_percent=0.0, cut_percent=0.0) == ["method", "b"]
 
 
 def test_the_papers_figure_stands_beside_ours_only_where_it_was_printed() -> None:

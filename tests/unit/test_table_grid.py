@@ -126,8 +126,11 @@ def test_a_name_breaks_no_row_of_a_latex_table(name: str) -> None:
 
 def test_the_papers_column_is_there_only_where_it_has_a_value() -> None:
     table = pl.DataFrame(
-        {"method": ["small", "large"], "benchmark": ["b", "b"], "pass_at_1": [40.0, 90.0]}
-    )
+        {
+            "method": ["small", "large"], "benchmark": "b", "pass_at_1": [40.0, 90.0],
+            "no_answer_percent": 0.0,
+        }
+    )  # fmt: skip
     nothing = table.with_columns(paper=pl.lit(None, dtype=pl.Float64))
     assert accuracy_grid("demo", nothing).header == ["method", "b"]
     printed = table.with_columns(paper=pl.Series([None, 91.0]))
