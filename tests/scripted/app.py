@@ -65,8 +65,9 @@ class Api:
         ]
 
     async def health(self, _: web.Request) -> web.Response:
-        """Nothing, once the server is up."""
-        return web.Response()
+        """Nothing, while the engine runs."""
+        alive = self.engine.core.poll() is None
+        return web.Response(status=HTTPStatus.OK if alive else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Counts in Prometheus' text format."""

@@ -4,6 +4,10 @@ import asyncio
 import json
 import math
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -153,6 +157,7 @@ class Engine:
         self.writer = Writer(self.model, slips=1 / (3 + config["num_hidden_layers"]))
         self.cache, self.counts = Cache(), Counts(self.drafts_tokens)
         self.answers: dict[str | None, int] = {}  # by salt, numbered
+        self.core = start_core()
 
     @cached_property
     def pieces(self) -> list[str]:
@@ -167,12 +172,14 @@ class Engine:
         answer = self.answers.setdefault(salt, len(self.answers) + 1)
         while not may_begin(answer):  # noqa: ASYNC110 - no event tells of a file
             await asyncio.sleep(0.05)
+        await asyncio.sleep(float(os.environ.get("SCRIPTED_DELAY_S", "0")))
         chat = self.tokenizer.decode(list(ids), skip_special_tokens=False)
         seed = sampling["seed"] if sampling["temperature"] else None
         rest = self.writer.continuation(chat, seed)
         written = [*self.tokenizer.encode(rest, add_special_tokens=False).ids, self.end]
         room = {"max_tokens": min(sampling["max_tokens"], self.max_model_len - len(ids))}
         text = cut(written, [self.pieces[i] for i in written], sampling | room, self.end)
+        text = self.as_the_core_leaves_it(text)
         cached = 0 if sampling["prompt_logprobs"] else self.cache.cached(salt, ids)
         self.cache.keep(salt, [*ids, *text.token_ids])
         self.counts.add(len(ids), text)
@@ -192,6 +199,19 @@ class Engine:
             )
         if unknown := [i for i in ids if i >= len(self.pieces)]:
             raise bad(f"Token id {unknown[0]} is out of vocabulary")
+
+    def as_the_core_leaves_it(self, text: Text) -> Text:
+        """A text whole, or its beginning where SIGTERM has ended the core meanwhile.
+
+        Raises RefusedError if the core has died in another way.
+        """
+        code = self.core.poll()
+        if code is None:
+            return text
+        if code != -signal.SIGTERM:
+            raise RefusedError(500, "InternalServerError", "EngineCore encountered an issue.")
+        begun = text.token_ids[: len(text.token_ids) // 2]
+        return Text(begun, "".join(self.pieces[i] for i in begun), "abort", None)
 
     def logprobs(self, ids: Sequence[int], n: int, with_text: bool) -> list[Json | None]:
         """Per token the `n` likeliest and itself, for a reader that is less sure of results."""
@@ -213,6 +233,13 @@ class Engine:
             )
             place, at = place + 1, at + piece.count(".")
         return entries
+
+
+def start_core() -> subprocess.Popen[bytes]:
+    """A child as vLLM's EngineCore is one: it ends with the server, and leaves a socket's file."""
+    with tempfile.NamedTemporaryFile(prefix="socket-", delete=False):
+        wait = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()", "EngineCore"]
+        return subprocess.Popen(wait, stdin=subprocess.PIPE)
 
 
 def check_weights(file: Path) -> None:
