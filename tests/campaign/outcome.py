@@ -26,8 +26,7 @@ FILES = (
 PARQUET = ("results/demo/**/*.parquet",)
 TIMES = ("wall_s", "segments", "cached_tokens", "other_load")  # depend on the run
 WARM_UP = "warm-up"
-# Folders without a file: torch makes one per user, and Snakemake one per run, which stays where it is
-# killed.
+# Empty folders: torch makes one per user, Snakemake one per run, which stays where that is killed.
 EXPECTED = ("torchinductor_", "snakemake")
 
 
