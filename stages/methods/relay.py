@@ -151,13 +151,15 @@ class Relay(base.Machine):
             self._end_reasoning(missing_tag=True)
 
     def _end_reasoning(self, missing_tag: bool) -> None:
-        """Begin the answer stage; a missing </think> is added, at no cost to the budget."""
-        if missing_tag:
-            tag = self.setting.encode(f"\n{THINK_END}")
-            self.ids += tag
-            self.answer.token_ids += tag
+        """Begin the answer stage, behind a missing </think>, if the budget has room for both."""
+        tag = self.setting.encode(f"\n{THINK_END}") if missing_tag else []
+        if self.left <= len(tag):
+            self.answer.finish_reason = "length"
+            if missing_tag:
+                return
+        self.ids += tag
+        self.left -= len(tag)
+        self.answer.token_ids += tag
         self.answer.answer_start = len(self.answer.token_ids)
         self.mode = "answer"
         self.refused_tokens = 0
-        if self.left <= 0:
-            self.answer.finish_reason = "length"

@@ -149,3 +149,11 @@ def test_a_relayed_answer_replays_to_its_own_counts(
     kept = answer.token_ids[: sum(segment.n_tokens for segment in answer.segments)]
     replayed, _ = cut(kept, cues, matching, min_tokens)
     assert replayed.segments == answer.segments
+
+
+@given(st.lists(texts, min_size=1), word_sets, minimums, st.integers(1, 200))
+def test_no_answer_is_longer_than_the_budget(
+    script: list[str], cues: tuple[str, ...], min_tokens: int, budget: int
+) -> None:
+    rules = setting(TOKENIZER, CueSet(cues, "boundary"), min_tokens)
+    assert len(relayed(script, rules, budget).token_ids) <= budget
