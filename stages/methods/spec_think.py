@@ -140,10 +140,18 @@ class SpecThink(base.Machine):
         elif self.mode in ("draft", "take_over") and count(VERIFY, kept):
             self.mode = "verify"
         elif self.patience.spent:
-            self.answer.token_ids += self.setting.encode(CHECK)
-            self.mode = "check"
+            self._begin_check()
         else:
             self.mode = "write"
+
+    def _begin_check(self) -> None:
+        """Have the large model check what is there, if the budget has room for it."""
+        check = self.setting.encode(CHECK)
+        if len(self.answer.token_ids) + len(check) >= self.setting.budget:
+            self.answer.finish_reason = "length"
+            return
+        self.answer.token_ids += check
+        self.mode = "check"
 
     def _take(self, completion: Completion, wall_s: float) -> None:
         """Keep a completion, as a segment of the reasoning, of the answer, or as one of each."""

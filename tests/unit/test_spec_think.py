@@ -118,6 +118,15 @@ def test_after_15_negative_drafts_the_large_model_looks_for_wrong_steps() -> Non
     assert later.max_tokens == 150
 
 
+def test_a_check_that_the_budget_has_no_room_for_ends_the_answer() -> None:
+    drafts = [paragraph("a\n\n"), full("wait"), full("b")] * 15
+    written = 15 * len("a\n\nb")
+    spec = machine(budget=written + len(CHECK))
+    assert play(spec, *drafts) is None
+    assert spec.answer.finish_reason == "length"
+    assert len(spec.answer.token_ids) == written
+
+
 def test_checks_grow_to_200_tokens_and_their_threshold_to_30() -> None:
     patience = machine().patience
     for _ in range(10):
