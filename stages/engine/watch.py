@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 import aiohttp
+import psutil
 
 from stages.engine.server import Engine
 
@@ -28,13 +29,13 @@ async def watched(engines: Iterable[Engine]) -> AsyncIterator[None]:
 
 
 async def until_gone(engine: Engine) -> None:
-    """Raise UserError once the engine has died, or its server is not healthy again and again."""
-    strikes = 0
+    """Raise UserError once the engine has died, or is not well again and again."""
+    strikes, processes = 0, processes_of(engine)
     timeout = aiohttp.ClientTimeout(REPLY_WITHIN_S)
     async with aiohttp.ClientSession(engine.url, timeout=timeout) as http:
         while strikes < STRIKES:
             await asyncio.sleep(EVERY_S)
-            ailment = await ailment_of(engine, http)
+            ailment = await ailment_of(engine, http) or standstill(processes)
             strikes = strikes + 1 if ailment else 0
     raise engine.lost(ailment)
 
@@ -48,3 +49,23 @@ async def ailment_of(engine: Engine, http: aiohttp.ClientSession) -> str | None:
             return None if reply.status == HTTPStatus.OK else f"/health: {reply.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
         return f"/health: {type(error).__name__}"
+
+
+def processes_of(engine: Engine) -> list[psutil.Process]:
+    """Return an engine's server and all that it has started."""
+    with suppress(psutil.NoSuchProcess):
+        server = psutil.Process(engine.process.pid)
+        return [server, *server.children(recursive=True)]
+    return []
+
+
+def standstill(processes: Iterable[psutil.Process]) -> str | None:
+    """Return which process was stopped by a signal, None if none was.
+
+    The server calls itself healthy while the core behind it stands still.
+    """
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.status() == psutil.STATUS_STOPPED:
+                return f"process {process.pid} is stopped"
+    return None

@@ -1,7 +1,10 @@
 """Engines that neither answer nor die: noticed while requests are in flight."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +24,7 @@ class Process:
     """A server's process; `returncode`: None as long as it runs."""
 
     returncode: int | None = None
+    pid = os.getpid()
 
     def poll(self) -> int | None:
         return self.returncode
@@ -109,6 +113,22 @@ async def test_an_engine_that_serves_no_more_ends_the_work_in_one_line(
     line = str(caught.value)
     assert line.startswith(f"engine 'large' serves no more ({ailment}, ValueError: no room); see ")
     assert line.endswith("engine-large.log. Finished answers are kept: run again to go on")
+
+
+@pytest.fixture
+def stopped_core() -> Iterator[int]:
+    """A child process of the server that was stopped by a signal."""
+    with subprocess.Popen(["sleep", "60"]) as core:
+        core.send_signal(signal.SIGSTOP)
+        yield core.pid
+        core.kill()
+
+
+async def test_a_server_whose_core_stands_still_serves_no_more(
+    stopped_core: int, during: Callable[[Work], Awaitable[Any]]
+) -> None:
+    with pytest.raises(UserError, match=rf"no more \(process {stopped_core} is stopped, "):
+        await during(lambda *_: asyncio.sleep(60))
 
 
 @pytest.mark.parametrize("first", [[], [200] * 10, [503, 503, 200, 503, 503]])
