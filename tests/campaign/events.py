@@ -14,7 +14,7 @@ from tests.end_to_end.conftest import processes_in
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TARGETS = ("dvc", "snakemake", "stage", "leader", "core")  # of the engine: its server, and its core
-LATEST_S = 4.0  # after the target is there
+LATEST_S = 4.0  # after the target is there; some are there for a second
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def draw(random: Random, command: str) -> Event:
     return Event(
         sign=random.choice(SIGNALS),
         targets=random.choice(aims),
-        after_s=random.uniform(0, LATEST_S),
+        after_s=LATEST_S * random.random() ** 2,
         at_once=random.random() < 0.5,
     )
 

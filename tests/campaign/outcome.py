@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
@@ -94,8 +95,8 @@ def asked_again(folder: Path, cut: Counter[str], whole: Path) -> Iterator[str]:
 
 
 def asked(folder: Path) -> list[Row]:
-    """What engines were asked for, less what warms them up."""
-    lines = scripted.requests(folder / "requests.jsonl")
+    """What engines were asked for, less what warms them up and what was tried again at once."""
+    lines = [line for line, _ in groupby(scripted.requests(folder / "requests.jsonl"))]
     return [line for line in lines if line["salt"] != WARM_UP]
 
 
