@@ -16,10 +16,11 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--per-run", type=int, default=20, help="events in each checkout")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     args = parser.parse_args()
     base = Path(tempfile.mkdtemp(prefix="campaign-"))
     results = []
-    for result in campaign(base, args.events, args.seed, args.per_run):
+    for result in campaign(base, args.events, args.seed, args.per_run, args.jobs):
         results.append(result)
         print("\n".join([f"{len(result.events)} events", *result.wrong]), file=sys.stderr)
     print(table(results))

@@ -28,8 +28,8 @@ COMMANDS = {"dvc": ("dvc", "repro"), "snakemake": ("snakemake", "--cores", "2")}
 UNDER_WAY = "another run is under way in this folder"
 DELAY_S = "0.1"  # that each request takes
 LOOK_EVERY_S = 0.1
-UNMOVED_S = 3.0  # a process that is still there so long after a signal goes on
-PATIENCE_S = 90.0  # for a command to end, and for what it leaves behind
+SETTLED_S = 4.0  # a command that has not ended so long after a signal goes on
+PATIENCE_S = 90.0  # for a command to say something, and for what it leaves behind to end
 WHOLE_S = 600.0  # for a command that nothing disturbs
 
 
@@ -109,17 +109,23 @@ class Run:
         self.start()
 
     def hit(self, event: Event, processes: Sequence[psutil.Process]) -> str:
-        """Have an event take place; returns what became of the command."""
+        """Have an event take place; returns what became of the command.
+
+        It goes on if it ignores the signal, or if what was hit had nothing more to do. FailedError
+        if it neither ends nor says anything more.
+        """
         self.note(str(event))
+        begun, said = time.monotonic(), self.said.stat().st_size
         send(event.sign, processes)
         self.disturbed = True
-        deadline = time.monotonic() + UNMOVED_S
-        while self.process.poll() is None and time.monotonic() < deadline:
+        while self.process.poll() is None:
+            waited = time.monotonic() - begun
+            moved = self.said.stat().st_size > said
+            if waited > SETTLED_S and (moved or any(map(is_there, processes))):
+                return "went on"
+            if waited > PATIENCE_S:
+                raise FailedError(f"hangs after {event}")
             time.sleep(LOOK_EVERY_S)
-        if self.process.poll() is None and any(map(is_there, processes)):
-            return "went on"
-        if ended_within(self.process, PATIENCE_S) is None:
-            raise FailedError(f"hangs after {event}")
         return "ended"
 
     def wait_until_gone(self) -> None:
@@ -184,6 +190,8 @@ def at_its_moment(run: Run, event: Event, random: Random) -> list[psutil.Process
     """Wait for an event's moment; returns whom it hits, nobody if the command ends before."""
     since: float | None = None
     while run.process.poll() is None:
+        if time.time() - run.said.stat().st_mtime > WHOLE_S:
+            raise FailedError("hangs")
         if not (found := aimed_at(event, run.folder, run.process.pid, random)):
             since = None
         elif since is None:

@@ -7,9 +7,11 @@ import argparse
 import asyncio
 import json
 import os
+import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +24,7 @@ from tests.scripted.engine import DEFAULTS, Engine, Json, RefusedError, Text
 PAUSE_S = float(os.environ.get("SCRIPTED_PAUSE_S", "0"))
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN = "/health"
+WATCHDOG_S = 5.0
 
 
 def options() -> argparse.Namespace:
@@ -254,11 +257,19 @@ def now() -> int:
     return int(time.time())
 
 
+def end_after(core: subprocess.Popen[bytes]) -> None:
+    """End this process some seconds after its core, as the real server's watchdog does."""
+    core.wait()
+    time.sleep(WATCHDOG_S)
+    os._exit(1)
+
+
 def main() -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM, or until the core has ended."""
     args = options()
     drafts: Any = args.speculative_config.get("num_speculative_tokens")
     engine = Engine(args.model, args.served_model_name, args.max_model_len, drafts)
+    Thread(target=end_after, args=[engine.core], daemon=True).start()
     app = web.Application(middlewares=[guard], client_max_size=2**26)
     app.add_routes(Api(engine).routes())
     print(f"scripted server of {args.model} on {args.host}:{args.port}", flush=True)

@@ -1,6 +1,9 @@
 """What the scripted server writes, without a server."""
 
 import itertools
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -8,7 +11,7 @@ from tokenizers import Tokenizer
 
 from demo_pair import task
 from stages.analysis.boxes import last_boxed
-from tests.scripted.engine import DEFAULTS, Cache, cut
+from tests.scripted.engine import DEFAULTS, Cache, Engine, RefusedError, Text, cut
 from tests.scripted.writer import ASSISTANT, Writer, margin, parse
 
 pytestmark = pytest.mark.unit
@@ -118,3 +121,31 @@ def test_tokens_of_a_text_are_those_of_its_pieces(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode(written, add_special_tokens=False).ids
     pieces = [tokenizer.decode([i], skip_special_tokens=False) for i in ids]
     assert "".join(itertools.chain(pieces)) == written
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """A server's engine, with its core."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    engine = Engine("demo_pair/small", "model", 1000, None)
+    yield engine
+    engine.core.kill()
+
+
+def test_sigterm_to_the_core_leaves_the_beginning_of_what_is_in_flight(engine: Engine) -> None:
+    whole = Text([5, 6, 7, 8], "", "stop", None)
+    assert engine.as_the_core_leaves_it(whole) is whole
+    engine.core.terminate()
+    engine.core.wait()
+    left = engine.as_the_core_leaves_it(whole)
+    assert (left.token_ids, left.finish_reason) == ([5, 6], "abort")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_any_other_end_of_the_core_is_an_error_of_the_server(
+    engine: Engine, sign: signal.Signals
+) -> None:
+    engine.core.send_signal(sign)
+    engine.core.wait()
+    with pytest.raises(RefusedError, match="EngineCore"):
+        engine.as_the_core_leaves_it(Text([5], "", "stop", None))
