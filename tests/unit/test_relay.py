@@ -102,21 +102,11 @@ def test_the_answer_ends_the_relay() -> None:
     assert [segment.stage for segment in machine.answer.segments] == ["reasoning", "answer"]
 
 
-def test_budget_spent_in_the_reasoning_asks_for_no_answer() -> None:
+def test_budget_spent_in_the_reasoning_appends_the_tag_and_asks_for_no_answer() -> None:
     machine = relay(budget=6)
     assert len(play(machine, cut("sixsix"))) == 1
-    assert decode(machine.answer.token_ids) == "sixsix"
-    assert (machine.answer.finish_reason, machine.answer.answer_start) == ("length", None)
-
-
-def test_a_tag_that_no_model_wrote_counts_for_the_budget() -> None:
-    tag = f"\n{THINK_END}"
-    requests = play(relay(), ended("It is 4"))
-    assert requests[-1].max_tokens == 200 - len(f"It is 4{tag}")
-    full = relay(budget=len(f"It is 4{tag}"))
-    assert len(play(full, ended("It is 4"))) == 1
-    assert decode(full.answer.token_ids) == "It is 4"
-    assert full.answer.finish_reason == "length"
+    assert decode(machine.answer.token_ids) == f"sixsix\n{THINK_END}"
+    assert machine.answer.finish_reason == "length"
 
 
 def test_a_tag_that_no_model_wrote_counts_for_the_budget() -> None:
