@@ -435,6 +435,24 @@ def mine(
     call("stages.mine", context)
 
 
+@command(
+    'relaygen ask "What is 12 + 30?"',
+    'relaygen ask "What is 12 + 30?" --method large --url http://127.0.0.1:8080',
+)
+def ask(
+    context: typer.Context,
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    method: Annotated[str, typer.Option(help="A method that the server has.")] = "relaygen",
+    url: Annotated[str, typer.Option(help="Of the server.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Ask a server that `relaygen serve` started; print the answer as it comes.
+
+    On a terminal, what the large model writes is blue, what the small one writes is yellow. The key
+    is RELAYGEN_API_KEY.
+    """
+    call("stages.serving.ask", context)
+
+
 def add_performance_test(name: str, about: str) -> None:
     """Add the command that runs one performance test."""
 

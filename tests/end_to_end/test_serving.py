@@ -24,7 +24,9 @@ from tests.end_to_end.conftest import (
     checkout,
     few_methods,
     processes_in,
+    run,
     started,
+    succeed,
     until,
     wait_for_none,
 )
@@ -261,6 +263,21 @@ def test_many_at_once_are_all_answered(server: Server) -> None:
         return [reply.choices[0].finish_reason for reply in await asyncio.gather(*asked)]
 
     assert set(asyncio.run(ask_all())) == {"stop"}
+
+
+def test_one_answer_is_printed_with_who_wrote_it(server: Server) -> None:
+    ask = ("python", "-m", "stages.runtime.main", "ask", PROBLEM, "--url", server.url)
+    printed = succeed(server.folder, *ask, RELAYGEN_API_KEY=KEY)
+    assert "\\boxed{" in printed
+    assert re.search(r"\d+ tokens, \d+ % by the large model, \d+ hand-offs$", printed.strip())
+
+
+def test_a_question_without_the_key_is_one_line(server: Server) -> None:
+    ask = ("python", "-m", "stages.runtime.main", "ask", PROBLEM, "--url", server.url)
+    said = run(server.folder, *ask, RELAYGEN_API_KEY="")
+    assert said.returncode == 1
+    assert said.stderr.startswith("error: ")
+    assert len(said.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
