@@ -265,6 +265,7 @@ def note(engine: Engine, ids: Sequence[int], sampling: Json, salt: str | None) -
             "seed": sampling["seed"],
             "salt": salt,
             "margins": bool(sampling["prompt_logprobs"]),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         }
         with Path(log).open("a") as file:
             file.write(json.dumps(line) + "\n")
