@@ -81,11 +81,26 @@ class Given(ProblemSet):
 
 
 class Columns(Block):
-    """Which columns hold what; `wrong`: the wrong options, where `answer` is the right one."""
+    """Which columns hold what.
+
+    Of multiple choice, either `wrong`: columns with a wrong option each, `answer` with the right
+    one; or `choices`: the column with all options, `answer` with the letter of the right one.
+    """
 
     problem: str
     answer: str
     wrong: list[str] = Field(default_factory=list)
+    choices: str | None = None
+
+    def check(self, scoring: Scoring) -> None:
+        """Raise ValueError unless there are options for multiple choice, and for nothing else."""
+        if self.wrong and self.choices:
+            raise ValueError("columns.wrong and columns.choices are two ways: choose one")
+        if bool(self.wrong or self.choices) != (scoring == "choice"):
+            raise ValueError(
+                "columns.wrong, the wrong options, or columns.choices, all of them, goes with "
+                "scoring: choice"
+            )
 
 
 class Hub(Given):
@@ -103,16 +118,26 @@ class Hub(Given):
         """The revision stays what it is, and options go with their scoring."""
         if not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise ValueError(f"revision '{self.revision}' is not a commit (40 hexadecimal digits)")
-        if bool(self.columns.wrong) != (self.scoring == "choice"):
-            raise ValueError("columns.wrong, the wrong options, goes with scoring: choice")
+        self.columns.check(self.scoring)
         return self
 
 
 class File(Given):
-    """A local JSONL or Parquet file with the columns problem, answer and, of options, choices."""
+    """A local JSONL or Parquet file with the columns problem, answer and, of options, choices.
+
+    `columns`: what they are called, if otherwise.
+    """
 
     source: Literal["file"]
     path: str
+    columns: Columns | None = None
+
+    @model_validator(mode="after")
+    def complete(self) -> "File":
+        """Options go with their scoring."""
+        if self.columns:
+            self.columns.check(self.scoring)
+        return self
 
 
 # A set of problems, where it comes from and how its answers are compared.

@@ -23,6 +23,7 @@ class Settings(Block):
     prompts: dict[str, str]  # {wording: template around a problem}
     template_args: dict[str, Any]  # of the chat template
     think_start: str
+    think_end: str
     template_opens: bool | None  # whether a chat ends with it; None: not checked
     shuffle: bool  # options of multiple choice are drawn in an order of their own
     # Models, and how they answer.

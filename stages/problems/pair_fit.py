@@ -27,7 +27,7 @@ from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
 Verdict = Literal["ok", "look", "wrong"]
-OF_CHATS = ("template_args", "think_start", "template_opens")
+OF_CHATS = ("template_args", "think_start", "think_end", "template_opens")
 QUESTION = "What is 1 + 1?"
 POINTER = b"version https://git-lfs"
 REGISTRY = "model_executor/models/registry.py"  # in vLLM: the architectures that it knows

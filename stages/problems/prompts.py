@@ -12,6 +12,7 @@ from stages.engine import models
 from stages.engine.hub import one_line
 from stages.methods.base import PromptName
 from stages.problems import fit, sources
+from stages.problems.spelled_out import as_text, control_texts
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
@@ -65,8 +66,9 @@ def check_lengths(name: str, frame: pl.DataFrame, settings: Settings) -> None:
 def render(prompts: Iterable[str], settings: Settings) -> list[list[int]]:
     """Return the token ids of each chat as the model's template renders it, with thinking on.
 
-    Raises UserError if transformers, and so the engine, reads a chat as other tokens, and if the
-    template opens the reasoning otherwise than the family says.
+    Control tokens that a prompt spells out are text. Raises UserError if transformers, and so the
+    engine, reads a chat as other tokens, and if the template opens the reasoning otherwise than the
+    family says.
     """
     served = settings.tokenizer
     loaded, tokenizer = chat_tokenizer(served), models.tokenizer(served)
@@ -78,6 +80,12 @@ def render(prompts: Iterable[str], settings: Settings) -> list[list[int]]:
     for prompt, ids, others in zip(asked_for, rendered, as_loaded, strict=True):
         if ids != others:
             raise UserError(f"{fit.otherwise(served)} in the prompt {shortened(prompt)!r}")
+    names = control_texts(tokenizer, settings.think_start, settings.think_end)
+    for i, prompt in enumerate(asked_for):
+        if any(name in prompt for name in names):
+            rendered[i] = as_text(
+                prompt, names, tokenizer, lambda text: chat(question(text), loaded, settings)
+            )
     return rendered
 
 

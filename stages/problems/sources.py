@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import constants
 
 from demo_pair import task
-from stages.config.schema import Benchmark, DemoPair, File, Given, Hub
+from stages.config.schema import Benchmark, Columns, DemoPair, File, Given, Hub
 from stages.engine.hub import check_readable, one_line, unreachable
 from stages.problems import cells
 from stages.runtime.errors import UserError
@@ -177,8 +177,28 @@ def from_file(file: File) -> list[tuple[int, Row]]:
     if not path.is_file():
         raise UserError(f"{path}: no such file (source: file)")
     if path.suffix == ".jsonl":
-        return [(number, row) for number, _, row in jsonl.read(path, "row")]
-    return list(enumerate(parquet_rows(path), start=1))
+        rows = [(number, row) for number, _, row in jsonl.read(path, "row")]
+    else:
+        rows = list(enumerate(parquet_rows(path), start=1))
+    return named(rows, file.columns, str(path)) if file.columns else rows
+
+
+def named(rows: Iterable[tuple[int, Row]], columns: Columns, where: str) -> list[tuple[int, Row]]:
+    """Return rows with the names problem, answer and choices; UserError if a column is missing."""
+    wanted = [columns.problem, columns.answer, *columns.wrong, *filter(None, [columns.choices])]
+    found: list[tuple[int, Row]] = []
+    for number, given in rows:
+        need_columns(f"{where}, row {number}", given, wanted)
+        row = {"problem": given[columns.problem], "answer": given[columns.answer]}
+        if columns.wrong:
+            options = [given[column] for column in (columns.answer, *columns.wrong)]
+            row.update(answer="A", choices=options)
+        elif columns.choices:
+            row["choices"] = given[columns.choices]
+        if "problem_id" in given:
+            row["problem_id"] = given["problem_id"]
+        found.append((number, row))
+    return found
 
 
 def parquet_rows(path: Path) -> list[Row]:
@@ -200,17 +220,11 @@ def from_hub(hub: Hub) -> list[tuple[int, Row]]:
     if not constants.HF_HUB_OFFLINE:
         check_readable("dataset", hub.path, hub.revision, INSTEAD)
     data = download(hub)
-    columns = hub.columns
-    where = f"{hub.path} on the hub"
-    need_columns(where, data.column_names, (columns.problem, columns.answer, *columns.wrong))
-    rows: list[tuple[int, Row]] = []
-    for number, given in enumerate(data, start=1):
-        row = {"problem": given[columns.problem], "answer": given[columns.answer]}
-        if columns.wrong:
-            options = [given[column] for column in (columns.answer, *columns.wrong)]
-            row.update(answer="A", choices=options)
-        rows.append((number, row))
-    return rows
+    columns, where = hub.columns, f"{hub.path} on the hub"
+    wanted = (columns.problem, columns.answer, *columns.wrong, *filter(None, [columns.choices]))
+    need_columns(where, data.column_names, wanted)
+    kept = [{name: given[name] for name in wanted} for given in data]
+    return named(enumerate(kept, start=1), columns, where)
 
 
 def download(hub: Hub) -> Any:

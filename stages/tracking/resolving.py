@@ -120,6 +120,7 @@ PAIR: dict[str, Resolver] = {
     ),
     "template_args": lambda params, target: pair_of(params, target).family.template_args,
     "think_start": lambda params, target: pair_of(params, target).family.think_start,
+    "think_end": lambda params, target: pair_of(params, target).family.think_end,
     "template_opens": lambda params, target: pair_of(params, target).family.template_opens,
     "shuffle": shuffle_of,
     "tokenizer": lambda params, target: pair_of(params, target).engines["large"],

@@ -51,7 +51,8 @@ ANSWERS = ("seed", *ENGINES, "sampling", "budget", "marks")
 STAGES = {
     "prepare": Stage(
         "set",
-        ("seed", "problem_set", "prompts", "template_args", "think_start", "template_opens",
+        ("seed", "problem_set", "prompts", "template_args", "think_start", "think_end",
+         "template_opens",
          "shuffle", "tokenizer", "budget", "max_model_len"),
     ),
     "tokenizer": Stage("pair", ("tokenizers", "tokenizer")),

@@ -182,7 +182,7 @@ REFERENCE = {
     ),
     "words of another family": edit(replaced(r"put only the", "give the"), USUAL),
     "another end of the reasoning": edit(
-        appended("think_end: </reasoning>\n"), FAMILY, of=[*WRITING, "replay"]
+        appended("think_end: </reasoning>\n"), FAMILY, of=[*PREPARED, *WRITING, "replay"]
     ),
     "another end of a sentence": edit(
         appended("sentence_ends: ['.']\n"), FAMILY, of=[*WRITING, "replay"]

@@ -77,6 +77,42 @@ def test_an_unknown_set_of_the_bundled_task_lists_the_known_ones() -> None:
 # Local files.
 
 
+LETTERS = {"problem": "q", "answer": "key", "choices": "options"}
+WRONG = {"problem": "q", "answer": "right", "wrong": ["w1", "w2"]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "same"),
+    [
+        ({"problem": "q", "answer": "a"}, {"q": "1 + 1?", "a": 2}, ROWS[0]),
+        (
+            LETTERS,
+            {"q": "Colour of grass?", "key": "B", "options": ["red", "green", "blue"]},
+            CHOICES[0],
+        ),
+        (
+            WRONG,
+            {"q": "Colour of grass?", "right": "green", "w1": "red", "w2": "blue"},
+            {"problem": "Colour of grass?", "answer": "A", "choices": ["green", "red", "blue"]},
+        ),
+    ],
+)
+def test_columns_may_have_other_names(
+    tmp_path: Path, columns: dict[str, Any], row: dict[str, Any], same: dict[str, Any]
+) -> None:
+    scoring: Scoring = "choice" if "choices" in same else "math"
+    own = [{**row, "problem_id": 7, "other": [1]}]
+    usual = read(write(tmp_path, [{**same, "problem_id": 7}]), scoring)
+    found = read(write(tmp_path, own), scoring, columns=Columns.model_validate(columns))
+    assert found.equals(usual)
+
+
+def test_a_column_that_a_row_lacks_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"q": "1 + 1?"}])
+    with pytest.raises(UserError, match=r"own\.jsonl, row 1 has no column 'a', it has: q"):
+        read(path, columns=Columns(problem="q", answer="a"))
+
+
 def in_docs(language: str) -> list[str]:
     """The code blocks in a language of the page on own benchmarks."""
     return re.findall(

@@ -121,6 +121,16 @@ def test_the_projects_params_are_valid() -> None:
             HUB | {"scoring": "choice"},
             rf"{DOTS}: columns\.wrong, .* goes with scoring: choice",
         ),
+        (
+            SET,
+            {**FILE, "columns": {"problem": "q", "answer": "a", "choices": "o"}},
+            rf"{DOTS}: columns\.wrong, .* goes with scoring: choice",
+        ),
+        (
+            SET,
+            {**HUB_CHOICE, "columns": {**HUB_CHOICE["columns"], "choices": "o"}},
+            rf"{DOTS}: columns\.wrong and columns\.choices are two ways",
+        ),
         (SET, HUB | {"sha256": "abc"}, rf"{DOTS}\.sha256: .*match pattern"),
         (SET, {**FILE, "split": "test"}, rf"{DOTS}\.split: unknown key"),
         (SET, {**FILE, "prompt": "Why?"}, rf"{DOTS}\.prompt: a prompt needs {{problem}}"),

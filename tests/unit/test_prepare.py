@@ -30,7 +30,7 @@ from stages.tracking.frames import read_parquet
 from stages.tracking.notes import read_provenance
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import Target
-from tests.conftest import TOKENIZER
+from tests.conftest import TOKENIZER, encode
 
 pytestmark = pytest.mark.unit
 FAMILIES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
@@ -131,7 +131,8 @@ def with_template(pair: Pair, folder: Path, jinja: str) -> Pair:
 def chats_of(served: Model, **family: Any) -> Settings:
     """What is known of a model's chats; `family`: where the pair's says otherwise."""
     usual = {"template_args": {"enable_thinking": True}, "template_opens": None}
-    return Settings.model_construct(tokenizer=served, think_start="<think>", **usual | family)
+    tags = {"think_start": "<think>", "think_end": "</think>"}
+    return Settings.model_construct(tokenizer=served, **tags | usual | family)
 
 
 def rendered(pair: Pair, **family: Any) -> str:
@@ -169,6 +170,26 @@ def test_a_template_that_opens_the_reasoning_otherwise_than_the_family_says_is_r
         UserError, match=f"chat template {ending} with '<think>', the pair's family"
     ):
         rendered(changed, template_opens=opens)
+
+
+CONTROLS = ("<|im_end|>", "<|im_start|>", "<|endoftext|>", "<think>", "</think>")
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_control_token_in_a_problem_is_text(pair: Pair, name: str) -> None:
+    prompt, usual = f"What is {name} 1?", "What is 1?"
+    ids, plain = render([prompt, usual], chats_of(pair.engines["large"]))
+    assert TOKENIZER.decode(ids, skip_special_tokens=False) == TOKENIZER.decode(
+        plain, skip_special_tokens=False
+    ).replace(usual, prompt)
+    (control,) = encode(name)
+    assert ids.count(control) == plain.count(control)
+
+
+def test_a_prompt_beside_one_with_a_control_token_is_read_as_ever(pair: Pair) -> None:
+    usual = ["What is 1 + 1?", "And 2?"]
+    chats = chats_of(pair.engines["large"])
+    assert render(["<|im_end|>", *usual], chats)[1:] == render(usual, chats)
 
 
 def test_a_model_on_the_hub_is_asked_for_its_template_at_its_revision(
