@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from demo_pair import task
-from stages.config import checks, families, names
+from stages.config import catalogue, checks, families, names
 from stages.config.families import Family
 from stages.config.params import load
 from stages.config.schema import Pair
 from stages.config.selection import methods_of, skip_reason, variants_of
+from stages.planning import assumptions
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -134,7 +135,7 @@ def test_the_projects_params_are_valid() -> None:
         (SET, HUB | {"sha256": "abc"}, rf"{DOTS}\.sha256: .*match pattern"),
         (SET, {**FILE, "split": "test"}, rf"{DOTS}\.split: unknown key"),
         (SET, {**FILE, "prompt": "Why?"}, rf"{DOTS}\.prompt: a prompt needs {{problem}}"),
-        (SET, {"n_problems": 5}, "'chains_short' has no source and is not in .* has: aime25, "),
+        (SET, {"n_problems": 5}, "'chains_short' has no source and is not in .* has: aime24, "),
         ("pairs.demo.benchmarks", ["aime2025"], "'aime2025' has no source and is not in "),
         (
             "pairs.demo.sampling.min_p",
@@ -452,6 +453,18 @@ def test_a_set_of_the_catalogue_may_be_changed_key_by_key() -> None:
     listed = small_pair(benchmarks=["math500", "aime25"]).benchmarks
     assert changed["math500"] == listed["math500"].model_copy(update={"n_problems": 50})
     assert changed["aime25"] == listed["aime25"]
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.catalogue()))
+def test_every_set_of_the_catalogue_is_valid_and_its_size_is_known_to_the_plan(name: str) -> None:
+    (benchmark,) = small_pair(benchmarks=[name], calibration=[other_than(name)]).benchmarks.values()
+    assert benchmark.source == "hub"
+    assert assumptions.load(Path("workflow/reference/plan.yaml")).problems_of(name) >= 30
+
+
+def other_than(name: str) -> str:
+    """Another set of the catalogue."""
+    return next(one for one in catalogue.catalogue() if one != name)
 
 
 def test_the_papers_benchmarks_are_those_of_the_catalogue() -> None:
