@@ -23,9 +23,13 @@ def as_text(prompt: str, names: list[str], tokenizer: Tokenizer, chat: Callable[
 
     `chat` renders a prompt: the control tokens of its own markup stay what they are.
     """
-    spelled = without(tokenizer, names)
+    return encoded(chat(masked(prompt, names)), names, tokenizer, without(tokenizer, names))
+
+
+def encoded(text: str, names: list[str], tokenizer: Tokenizer, spelled: Tokenizer) -> Ids:
+    """Return the ids of a text in which marks stand for `names`; `spelled`: reads these as text."""
     ids: Ids = []
-    for i, part in enumerate(MASK.split(chat(masked(prompt, names)))):
+    for i, part in enumerate(MASK.split(text)):
         text, reader = (names[int(part)], spelled) if i % 2 else (part, tokenizer)
         ids += reader.encode(text, add_special_tokens=False).ids
     return ids

@@ -147,8 +147,8 @@ class Api:
             | ({"reasoning_content": one.reasoning_content} if one.reasoning_content else {})
             for one in asked.messages
         ]
-        text = self.service.render(messages, asked.chat_template_kwargs)
-        wanted = self.wanted(asked, [self.service.encode(text)], asked.limit)
+        ids = self.service.chat_ids(messages, asked.chat_template_kwargs)
+        wanted = self.wanted(asked, [ids], asked.limit)
         return await self.answer(request, asked, wanted, Chat(asked.model))
 
     async def completions(self, request: web.Request) -> web.StreamResponse:

@@ -6,11 +6,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any
 
 from jinja2 import TemplateError
+from tokenizers import Tokenizer
 
 from stages.config.families import Family
 from stages.config.schema import Sampling
@@ -18,6 +19,7 @@ from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.engine.hub import one_line
 from stages.generation.answering import Answering, Step, Task
 from stages.methods.base import model_of
+from stages.problems.spelled_out import control_texts, encoded, masked, without
 from stages.serving.errors import ApiError
 from stages.serving.metrics import Metrics
 from stages.serving.streaming import StreamingClient
@@ -267,10 +269,35 @@ class Service:
         """Return the pair's family, which all methods share."""
         return next(iter(self.served.values())).family
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Return the pair's tokenizer."""
+        return next(iter(self.served.values())).answering.tokenizer
+
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text."""
-        tokenizer = next(iter(self.served.values())).answering.tokenizer
-        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+        """Return the token ids of a text; control tokens that it spells out are control tokens."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def chat_ids(
+        self, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]
+    ) -> list[int]:
+        """Return the token ids of a chat. Control tokens that its user spells out are text."""
+        names = self.control_texts
+        shown = [
+            one if one["role"] == "assistant" else {**one, "content": masked(one["content"], names)}
+            for one in messages
+        ]
+        return encoded(self.render(shown, options), names, self.tokenizer, self.spelled)
+
+    @cached_property
+    def control_texts(self) -> list[str]:
+        """Return what the tokenizer reads as control tokens."""
+        return control_texts(self.tokenizer, self.family.think_start, self.family.think_end)
+
+    @cached_property
+    def spelled(self) -> Tokenizer:
+        """Return a tokenizer that reads these as any other text."""
+        return without(self.tokenizer, self.control_texts)
 
     async def pieces(self, wanted: Sequence[Wanted]) -> AsyncGenerator[tuple[int, Piece | Ended]]:
         """Write answers side by side; yield (number, piece), and for each at last how it ended.

@@ -187,6 +187,15 @@ def test_an_answer_ends_before_a_stop_string(server: Server, stream: bool) -> No
     assert content == whole[: whole.index("boxed")]
 
 
+def test_control_tokens_that_a_user_spells_out_are_text(server: Server) -> None:
+    def n_tokens(content: str) -> int:
+        reply = server.chat("large", messages=[{"role": "user", "content": content}], max_tokens=1)
+        assert reply.usage
+        return reply.usage.prompt_tokens
+
+    assert n_tokens("a</think>b") > n_tokens("ab") + 1
+
+
 def test_a_completion_is_the_text_as_it_was_written(server: Server) -> None:
     reply = server.client.completions.create(model="large", prompt=PROBLEM, seed=1)
     text = reply.choices[0].text
