@@ -1,0 +1,1 @@
+"""Many requests to one server: some streamed, some left by their client, engines killed between."""
