@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from stages.analysis.cue_effects import check_selection, effects, read_corpus
+from stages.analysis.cue_effects import check_selection, read_corpus
 from stages.analysis.cue_sets import write_selected
+from stages.analysis.openers import cue_table
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
 from stages.tracking.frames import MARGINS, scan_parquet, write_csv
@@ -23,9 +24,7 @@ def main() -> None:
     corpus = read_corpus(
         scan_parquet(args.margins, MARGINS), settings.include_prompt, settings.segment_ends
     )
-    table = effects(
-        corpus, settings.candidates, settings.cue_matching, settings.cues, settings.seed
-    )
+    table = cue_table(corpus, settings)
     check_selection(table, settings.cues)
     write_csv(args.out, table)
     words = table.filter("selected")["cue"].to_list()

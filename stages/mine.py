@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--small", required=True, help="the small model: a folder, or on the hub")
     parser.add_argument("--out", type=Path, default=Path("mined"), help="folder of the results")
     parser.add_argument("--family", help="a family of workflow/reference/families/")
+    parser.add_argument("--candidates", choices=("published", "auto"), default="published")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs of the small model; 0: the CPU")
     parser.add_argument("--min-segments", type=int, help="in place of cues.min_segments")
     parser.add_argument("--large-tps", type=float, help="tokens per second of the large model")
@@ -41,6 +42,8 @@ def main() -> None:
     speeds = read_speeds(args.large_tps, args.small_tps, args.handoff_ms)
     params, out = load(args.params), args.out
     reader = reader_of(args.small, args.family, args.gpus, args.min_segments)
+    if args.candidates == "auto":
+        reader = mining.with_openers(reader)
     traces = imported.table(args.traces, reader.engines["small"], reader.family)
     kept, margins, cues = (out / name for name in ("traces.parquet", "margins.parquet", "cues.csv"))
     write_parquet(kept, traces, provenance.derived(None, [args.traces]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from stages.analysis import cue_effects, trace_files
+from stages.analysis.openers import cue_table
 from stages.analysis.replay import Replayed, count
 from stages.config.schema import Cues, Pair, Params
 from stages.engine import models
@@ -43,9 +44,7 @@ class Mining:
         corpus = cue_effects.read_corpus(
             scan_parquet(margins, MARGINS), known.include_prompt, known.segment_ends
         )
-        table = cue_effects.effects(
-            corpus, known.candidates, known.cue_matching, known.cues, known.seed
-        )
+        table = cue_table(corpus, known)
         cue_effects.check_selection(table, known.cues)
         return table
 
@@ -62,3 +61,9 @@ def fitted(reader: Pair, traces: pl.DataFrame) -> Pair:
     lengths = traces["prompt_ids"].list.len() + traces["token_ids"].list.len()
     needed = max(lengths.to_list()) + 1
     return reader.model_copy(update={"max_model_len": min(reader.max_model_len, needed)})
+
+
+def with_openers(reader: Pair) -> Pair:
+    """Return the reader with what opens sentences of the traces as candidates."""
+    family = reader.family.model_copy(update={"candidates": "auto"})
+    return reader.model_copy(update={"family": family})

@@ -25,7 +25,8 @@ class Family(Marks):
     """A family, complete. `segment_ends`: where a cue's segment ends, offline.
 
     `template_opens`: whether a rendered chat ends with `think_start`; None: it is not checked.
-    `candidates`: words that may become cues; None: the published ones. `estimates`: whose line in
+    `candidates`: words that may become cues; None: the published ones; auto: what opens sentences
+    in the traces. `estimates`: whose line in
     workflow/reference/plan.yaml is assumed.
     """
 
@@ -34,7 +35,7 @@ class Family(Marks):
     think_start: Words
     template_opens: bool | None = None
     segment_ends: list[Character] = Field(list(SEGMENT_ENDS), min_length=1)
-    candidates: list[Words] | None = Field(None, min_length=1)
+    candidates: Literal["auto"] | list[Words] | None = None
     estimates: str
 
     @model_validator(mode="after")
@@ -44,8 +45,9 @@ class Family(Marks):
             for scoring in get_args(Scoring):
                 if "{problem}" not in self.prompts.get(name, {}).get(scoring, ""):
                     raise ValueError(f"prompts.{name}.{scoring} needs a text with {{problem}}")
-        for key, words in (("sentence_ends", self.sentence_ends), ("candidates", self.candidates)):
-            if inside := next((word for word in words or () if word in self.think_end), None):
+        given = self.candidates if isinstance(self.candidates, list) else []
+        for key, words in (("sentence_ends", self.sentence_ends), ("candidates", given)):
+            if inside := next((word for word in words if word in self.think_end), None):
                 raise ValueError(
                     f"{key}: {inside!r} is part of think_end, {self.think_end!r}: a model would "
                     "stop before it is whole"

@@ -1,6 +1,6 @@
 """What one stage may know of params.yaml, worked out for its pair."""
 
-from typing import Any
+from typing import Any, Literal
 
 from stages.config.block import Block
 from stages.config.families import Scoring
@@ -52,7 +52,7 @@ class Settings(Block):
     ablation_benchmark: str
     calibration_set: str
     # Cues.
-    candidates: list[str]
+    candidates: list[str] | Literal["auto"]  # auto: what opens sentences in the traces
     cues: Cues
     segment_ends: list[str]
     cue_matching: CueMatching

@@ -409,6 +409,10 @@ def mine(
     traces: Annotated[Path, typer.Option(help="What a large model wrote: .jsonl or .parquet.")],
     small: Annotated[str, typer.Option(help="The small model: a folder, or a name on the hub.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("mined"),
+    candidates: Annotated[
+        Literal["published", "auto"],
+        typer.Option(help="Words that may become cues; auto: what opens sentences in the traces."),
+    ] = "published",
     family: FamilyName = None,
     gpus: Annotated[int, typer.Option(help="GPUs of the small model; 0: the CPU.")] = 0,
     min_segments: Annotated[

@@ -1,7 +1,7 @@
 """The settings of a stage, worked out of params.yaml for its pair, method or problem set."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from stages.analysis.cue_sets import candidates, cue_words
 from stages.config import selection
@@ -89,12 +89,13 @@ def words_of(params: Params, target: Target) -> list[str] | None:
     if selection.skip_reason(params, pair, name):
         return []
     which = selection.cues_of(params, pair, name)
-    if which == "all":
-        return candidates_of(params, target)
+    own = params.pair(pair).family.candidates
+    if which == "all" and isinstance(own, list):
+        return own
     return cue_words(which, params.pair(pair).published)
 
 
-def candidates_of(params: Params, target: Target) -> list[str]:
+def candidates_of(params: Params, target: Target) -> list[str] | Literal["auto"]:
     """Return the words that may become cues: the family's, or those that were published."""
     return pair_of(params, target).family.candidates or candidates()
 
