@@ -56,7 +56,7 @@ def margins(pair: PlannedPair) -> Estimate:
     """Estimate the small model's reading of the traces."""
     name = pair.settings.calibration_set
     n = n_answers(pair, name)
-    tokens = n * pair.family.tokens.of("large", name)
+    tokens = n * tokens_by(pair, "large", name)
     took = reading_hours(tokens, pair.family.speed.read_tokens_per_s)
     return Estimate(name, n, tokens, took, tokens * pair.known.disk.margins)
 
@@ -79,7 +79,7 @@ def answer_stage(pair: PlannedPair, job: Job) -> Estimate:
     counts = {name: n_answers(pair, name) for name in pair.settings.benchmarks}
     speed, n = pair.family.speed, sum(counts.values())
     tokens = n * pair.family.tokens.answer_stage
-    read = sum(count * pair.family.tokens.of("large", name) for name, count in counts.items())
+    read = sum(count * tokens_by(pair, "large", name) for name, count in counts.items())
     at_once = in_flight(job.concurrency, n, read / n, room(pair, job))
     took = writing_hours(tokens, speed.ms_per_token["small"], at_once, speed.slowdown)
     took += reading_hours(read, speed.read_tokens_per_s)
@@ -132,7 +132,12 @@ def answer_tokens(pair: PlannedPair, method: Method, benchmark: str) -> int:
 
     The paper's speedups are relative to the large model's time for its own answers.
     """
-    return pair.family.tokens.of(timed_like(method), benchmark)
+    return tokens_by(pair, timed_like(method), benchmark)
+
+
+def tokens_by(pair: PlannedPair, writer: str, benchmark: str) -> int:
+    """Return the mean tokens of one model's answer, which the budget limits."""
+    return min(pair.family.tokens.of(writer, benchmark), pair.settings.budget)
 
 
 def ms_per_token(pair: PlannedPair, method: Method) -> float:

@@ -1,5 +1,6 @@
 """The plan's arithmetic, what it refuses, and what it prints, without an engine."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -357,3 +358,14 @@ def test_engines_on_a_cpu_are_given_no_gpus(
 @pytest.mark.parametrize(("hours", "text"), [(63.04, "63.0 h"), (0.5, "30 min"), (0.01, "36 s")])
 def test_durations_are_in_the_unit_that_suits_them(hours: float, text: str) -> None:
     assert overview.duration(hours) == text
+
+
+def test_an_answer_is_not_longer_than_the_budget(tmp_path: Path) -> None:
+    pair = planned(tmp_path, "demo")
+    short = pair.settings.model_copy(update={"budget": 100})
+    pairs = {**pair.params.pairs, "demo": short}
+    params = pair.params.model_copy(update={"pairs": pairs})
+    method = params.method("large")
+    assert estimates.answer_tokens(pair, method, "chains_long") == 390
+    cut = dataclasses.replace(pair, params=params)
+    assert estimates.answer_tokens(cut, method, "chains_long") == 100
