@@ -20,7 +20,7 @@ pytestmark = pytest.mark.end_to_end
 
 ACCURACY_COLUMNS = [
     "pair", "method", "benchmark", "pass_at_1", "ci_low", "ci_high", "n_problems", "n_repeats",
-    "mean_tokens", "large_utilization", "paper",
+    "mean_tokens", "large_utilization", "cut_percent", "no_answer_percent", "paper",
 ]  # fmt: skip
 CUE_COLUMNS = [
     "cue", "n_segments", "n_traces", "n_tokens", "mean_margin", "sd", "sem", "other_mean", "delta",
