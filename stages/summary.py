@@ -1,8 +1,5 @@
-"""One pair's rows of accuracy.csv (Pass@1 with bootstrap intervals, tokens, utilization) and of
+"""One pair's rows of accuracy.csv (Pass@1 with intervals, tokens, utilization) and of
 left_out.csv (methods and benchmarks that the run went without).
-
-Pass@1 is the mean over problems of the mean over repeats, in percent (paper Table 2). Intervals
-resample problems: repeats of one problem are not independent.
 """
 
 from pathlib import Path

@@ -1,15 +1,15 @@
-"""One pair's rows of accuracy.csv (Pass@1 with bootstrap intervals, tokens, utilization) and of
+"""One pair's rows of accuracy.csv (Pass@1 with intervals, tokens, utilization) and of
 left_out.csv (methods and benchmarks that the run left out).
 
-Pass@1 is the mean over problems of the mean over repeats, in percent (paper Table 2). Intervals
-resample problems: repeats of one problem are not independent.
+Pass@1 is the mean over problems of the mean over repeats, in percent (paper Table 2). Its interval:
+see `stages.analysis.bootstrap.accuracy_interval`.
 """
 
 from typing import TypedDict
 
 import polars as pl
 
-from stages.analysis.bootstrap import mean_interval
+from stages.analysis.bootstrap import accuracy_interval
 
 LEFT_OUT = pl.Schema({"pair": pl.String(), "left_out": pl.String(), "reason": pl.String()})
 
@@ -38,14 +38,15 @@ def accuracy_row(
     """
     by_problem = scores.group_by("problem_id", maintain_order=True).agg(pl.col("correct").mean())
     per_problem = by_problem["correct"].to_numpy() * 100
-    low, high = mean_interval(per_problem, resamples, seed)
+    n_repeats = scores["repeat"].n_unique()
+    low, high = accuracy_interval(per_problem, n_repeats, resamples, seed)
     large, small = int(answers["large_tokens"].sum()), int(answers["small_tokens"].sum())
     return {
         "pass_at_1": float(per_problem.mean()),
         "ci_low": low,
         "ci_high": high,
         "n_problems": len(per_problem),
-        "n_repeats": scores["repeat"].n_unique(),
+        "n_repeats": n_repeats,
         "mean_tokens": float(answers["token_ids"].list.len().to_numpy().mean()),
         "large_utilization": 100 * large / (large + small),
         "cut_percent": percent(answers["finish_reason"] == "length"),

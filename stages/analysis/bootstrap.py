@@ -1,8 +1,10 @@
-"""95 % percentile bootstrap intervals of the three tables that have one.
+"""95 % intervals of the tables that have one.
 
-Each resamples what is independent of one another: problems (accuracy), runs of a problem (speed),
-traces (cue effects).
+Wilson's for one answer per problem, percentile bootstrap for all others. These resample what is
+independent of one another: problems (accuracy), runs of a problem (speed), traces (cue effects).
 """
+
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +12,36 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 PERCENTILES = [2.5, 97.5]
+Z = 1.959963984540054  # the normal distribution's 97.5th percentile
 
 
 def percentile_interval(resampled: Floats) -> Interval:
     """Return the 95 % interval of a statistic from its resampled values."""
     low, high = np.percentile(resampled, PERCENTILES)
     return float(low), float(high)
+
+
+def accuracy_interval(per_problem: Floats, n_repeats: int, resamples: int, seed: int) -> Interval:
+    """Return the interval of the mean of `per_problem` [problems], in percent (0-100).
+
+    One answer per problem: Wilson's interval. Several: repeats of one problem are not independent,
+    so problems are resampled. One more problem is among them that went the rarer way: never solved
+    if the mean is at least 50, always solved else. Without it, problems that were all solved would
+    give the interval [100, 100].
+    """
+    if n_repeats == 1:
+        return wilson_interval(per_problem)
+    rarer = 0.0 if per_problem.mean() >= 50 else 100.0
+    return mean_interval(np.append(per_problem, rarer), resamples, seed)
+
+
+def wilson_interval(values: Floats) -> Interval:
+    """Return Wilson's score interval of the share of `values`, each 0 or 100, in percent."""
+    n, share = len(values), float(values.mean()) / 100
+    center = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
+    # Rounded, so that the end of the scale is in the interval in spite of the sums' last digits.
+    return round(100 * (center - half), 9), round(100 * (center + half), 9)
 
 
 def mean_interval(values: Floats, resamples: int, seed: int) -> Interval:

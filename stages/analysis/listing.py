@@ -8,7 +8,7 @@ every start of the workflow reads this module.
 # {name: what the report says above the table}
 TABLES = {
     "accuracy": "Accuracy in percent. large_utilization: the large model's share of all tokens. "
-    "Intervals resample problems. cut_percent: answers that the budget cut off; no_answer_percent: "
+    "Intervals of 95 %. cut_percent: answers that the budget cut off; no_answer_percent: "
     "answers without a final answer, these included.",
     "speed": "Speed relative to the large model alone; SD over problems, intervals over runs. "
     "bound: the speedup if hand-offs took no time. other_load: CPU cores that other processes used "
@@ -23,7 +23,7 @@ TABLES = {
 FIGURES = {
     "margins": "The small model's token probability margin along one calibration trace.",
     "cues": "Effect of each candidate cue, selected or rejected.",
-    "accuracy": "Pass@1 per method and benchmark, with 95 % bootstrap intervals over problems.",
+    "accuracy": "Pass@1 per method and benchmark, with 95 % intervals.",
     "tokens": "Share of the tokens that each model writes.",
     "speed": "Speedup of each method, with 95 % bootstrap intervals over runs.",
     "pareto": "Speedup against accuracy.",

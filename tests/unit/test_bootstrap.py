@@ -4,7 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.analysis.bootstrap import mean_interval, percentile_interval, ratio_interval
+from stages.analysis.bootstrap import (
+    Floats,
+    accuracy_interval,
+    mean_interval,
+    percentile_interval,
+    ratio_interval,
+    wilson_interval,
+)
 from stages.analysis.cue_effects import effects, read_corpus
 from stages.config.schema import Cues
 
@@ -28,6 +35,45 @@ def test_the_interval_of_a_mean_repeats_with_the_seed_and_holds_the_mean() -> No
 
 def test_the_interval_of_equal_problems_is_a_point() -> None:
     assert mean_interval(np.full(5, 80.0), 100, seed=1) == (80.0, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"), [(30, 30, 88.65, 100), (0, 30, 0, 11.35), (28, 30, 78.68, 98.15)]
+)
+def test_wilsons_interval_is_the_published_one(right: int, n: int, low: float, high: float) -> None:
+    values = np.where(np.arange(n) < right, 100.0, 0.0)
+    assert wilson_interval(values) == pytest.approx((low, high), abs=0.01)
+
+
+@pytest.mark.parametrize("n_repeats", [1, 4])
+@pytest.mark.parametrize("share", [0.0, 100.0])
+def test_an_interval_at_the_ends_is_no_point_and_holds_the_end(
+    share: float, n_repeats: int
+) -> None:
+    low, high = accuracy_interval(np.full(30, share), n_repeats, 1000, seed=1)
+    assert low <= share <= high
+    assert 6 < high - low < 15
+
+
+def simulated_coverage(n_repeats: int, alike: float) -> float:
+    """The share of 1,500 runs of 30 problems whose interval holds the true value, 90 to 100 %.
+
+    `alike`: correlation of a problem's repeats; the chances of problems have a beta distribution.
+    """
+    random, spread, covered = np.random.default_rng(5), 1 / alike - 1, 0
+    for truth in random.uniform(0.9, 1, size=1500):
+        chances = random.beta(truth * spread, (1 - truth) * spread, size=30)
+        values: Floats = 100 * random.binomial(n_repeats, chances) / n_repeats
+        low, high = accuracy_interval(values, n_repeats, 300, seed=1)
+        covered += low <= 100 * truth <= high
+    return covered / 1500
+
+
+@pytest.mark.parametrize(("n_repeats", "alike"), [(1, 0.3), (4, 0.1), (4, 0.7), (16, 0.3)])
+def test_intervals_hold_the_true_value_in_93_to_97_percent_of_runs_near_100(
+    n_repeats: int, alike: float
+) -> None:
+    assert 0.93 <= simulated_coverage(n_repeats, alike) <= 0.97
 
 
 def test_the_interval_of_runs_that_do_not_vary_is_a_point() -> None:
