@@ -5,21 +5,22 @@ Pass@1 is the mean over problems of the mean over repeats, in percent (paper Tab
 see `stages.analysis.bootstrap.accuracy_interval`.
 """
 
-from typing import TypedDict
-
+import numpy as np
 import polars as pl
 
-from stages.analysis.bootstrap import accuracy_interval
+from stages.analysis.bootstrap import Floats, accuracy_interval
+from stages.analysis.repeats import AtK, at_k
 
 LEFT_OUT = pl.Schema({"pair": pl.String(), "left_out": pl.String(), "reason": pl.String()})
 
 
-class AccuracyRow(TypedDict):
+class AccuracyRow(AtK):
     """The values of one method on one benchmark; percentages 0-100, intervals of 95 %."""
 
     pass_at_1: float
     ci_low: float
     ci_high: float
+    sem: float | None
     n_problems: int
     n_repeats: int
     mean_tokens: float
@@ -45,13 +46,22 @@ def accuracy_row(
         "pass_at_1": float(per_problem.mean()),
         "ci_low": low,
         "ci_high": high,
+        "sem": standard_error(per_problem),
         "n_problems": len(per_problem),
         "n_repeats": n_repeats,
+        **at_k(scores),
         "mean_tokens": float(answers["token_ids"].list.len().to_numpy().mean()),
         "large_utilization": 100 * large / (large + small),
         "cut_percent": percent(answers["finish_reason"] == "length"),
         "no_answer_percent": percent(scores["predicted"].is_null()),
     }
+
+
+def standard_error(per_problem: Floats) -> float | None:
+    """Return that of the mean of `per_problem` [problems]; None for a single problem."""
+    if len(per_problem) == 1:
+        return None
+    return float(np.std(per_problem, ddof=1) / np.sqrt(len(per_problem)))
 
 
 def percent(which: pl.Series) -> float:

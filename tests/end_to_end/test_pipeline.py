@@ -19,8 +19,9 @@ from tests.end_to_end.conftest import STORE, TABLES, Resumed, relaygen, run, suc
 pytestmark = pytest.mark.end_to_end
 
 ACCURACY_COLUMNS = [
-    "pair", "method", "benchmark", "pass_at_1", "ci_low", "ci_high", "n_problems", "n_repeats",
-    "mean_tokens", "large_utilization", "cut_percent", "no_answer_percent", "paper",
+    "pair", "method", "benchmark", "pass_at_1", "ci_low", "ci_high", "sem", "n_problems",
+    "n_repeats", "pass_at_k", "majority_at_k", "mean_tokens", "large_utilization", "cut_percent",
+    "no_answer_percent", "paper",
 ]  # fmt: skip
 CUE_COLUMNS = [
     "cue", "n_segments", "n_traces", "n_tokens", "mean_margin", "sd", "sem", "other_mean", "delta",

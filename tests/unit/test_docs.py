@@ -271,8 +271,12 @@ def speed_settings() -> Settings:
 
 
 def accuracy_row() -> dict[str, Any]:
-    """Return the values of one method on one benchmark."""
-    scores = pl.DataFrame({"problem_id": [0], "repeat": [0], "correct": [True], "predicted": "7"})
+    """Return the values of one method on one benchmark, of two answers to two problems each."""
+    scores = pl.DataFrame(
+        {
+            "problem_id": [0, 0, 1, 1], "repeat": [0, 1, 0, 1], "correct": True, "predicted": "7"
+        }
+    )  # fmt: skip
     answered = timed_answers().head(1).with_columns(finish_reason=pl.lit("stop"))
     return dict(accuracy.accuracy_row(scores, answered, 2, 0))
 

@@ -6,6 +6,7 @@ import yaml
 
 from stages.analysis.accuracy import AccuracyRow, accuracy_row
 from stages.analysis.paper_tables import REFERENCE, accuracy, accuracy_grid, of_pairs, speed
+from stages.analysis.repeats import at_k, majority
 
 pytestmark = pytest.mark.unit
 
@@ -35,6 +36,37 @@ def test_pass_at_1_is_the_mean_over_problems_of_the_mean_over_repeats(row: Accur
     assert row["pass_at_1"] == pytest.approx(75.0)
     assert (row["n_problems"], row["n_repeats"], row["mean_tokens"]) == (2, 2, 50.0)
     assert row["large_utilization"] == pytest.approx(60.0)
+
+
+def test_the_standard_error_is_over_problems(row: AccuracyRow) -> None:
+    assert row["sem"] == pytest.approx(25.0)  # of 50 and 100
+
+
+def test_pass_at_k_counts_problems_with_a_right_answer(row: AccuracyRow) -> None:
+    assert row["pass_at_k"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("answers", "chance"),
+    [
+        ([(True, "7"), (True, "7.0"), (False, "8")], 1.0),
+        ([(True, "7"), (False, "8"), (False, " 8")], 0.0),
+        ([(True, "7"), (False, "8")], 0.5),
+        ([(True, "7"), (False, None), (False, None)], 1.0),
+        ([(False, None)], 0.0),
+    ],
+    ids=["forms of the right one", "forms of a wrong one", "tie", "no vote", "no votes"],
+)
+def test_the_most_frequent_final_answer_counts(
+    answers: list[tuple[bool, str | None]], chance: float
+) -> None:
+    assert majority(answers) == chance
+
+
+def test_one_answer_per_problem_has_no_value_for_several() -> None:
+    once = pl.DataFrame({"problem_id": [0, 1], "repeat": [0, 0], "correct": [True, False],
+                         "predicted": ["7", "8"]})  # fmt: skip
+    assert at_k(once) == {"pass_at_k": None, "majority_at_k": None}
 
 
 def test_answers_that_were_cut_off_or_have_no_final_answer_are_counted(row: AccuracyRow) -> None:
