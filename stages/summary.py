@@ -1,5 +1,6 @@
-"""One pair's rows of accuracy.csv (Pass@1 with intervals, tokens, utilization) and of
-left_out.csv (methods and benchmarks that the run went without).
+"""One pair's rows of accuracy.csv (Pass@1 with intervals, tokens, utilization), of differences.csv
+(each method against the large model) and of left_out.csv (methods and benchmarks that the run went
+without).
 """
 
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from stages.analysis.accuracy import accuracy_row, left_out_rows
+from stages.analysis.differences import SCHEMA as DIFFERENCES
+from stages.analysis.differences import difference_row
 from stages.problems.availability import available, reasons
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
@@ -15,7 +18,7 @@ from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
-    """Write accuracy.csv and left_out.csv of one pair."""
+    """Write accuracy.csv, differences.csv and left_out.csv of one pair."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--problems", type=Path, required=True, help="folder of problem sets")
     parser.add_argument("--scores", type=Path, required=True, help="scores.parquet")
@@ -26,16 +29,23 @@ def main() -> None:
     job = recipes.begin("summary", args)
     settings = job.settings
     scores = read_parquet(args.scores, SCORES)
-    rows, files = [], [args.scores]
+    rows, differences, files = [], [], [args.scores]
     for method in settings.method_names:
         for benchmark in available(settings.benchmarks, args.problems):
             files.append(args.generations / method / f"{benchmark}.parquet")
             answers = read_parquet(files[-1], ANSWERS)
             chosen = scores.filter(method=method, benchmark=benchmark)
             row = accuracy_row(chosen, answers, settings.bootstrap, settings.seed)
-            rows.append({"pair": args.pair, "method": method, "benchmark": benchmark, **row})
+            names = {"pair": args.pair, "method": method, "benchmark": benchmark}
+            rows.append({**names, **row})
+            if method != "large":
+                large = scores.filter(method="large", benchmark=benchmark)
+                of_large = difference_row(chosen, large, settings.bootstrap, settings.seed)
+                differences.append({**names, **of_large})
     write_csv(args.out / "accuracy.csv", pl.DataFrame(rows))
     write_provenance(provenance.derived(job, files), args.out / "accuracy.csv")
+    write_csv(args.out / "differences.csv", pl.DataFrame(differences, schema=DIFFERENCES))
+    write_provenance(provenance.derived(job, [args.scores]), args.out / "differences.csv")
     left_out = settings.left_out | reasons(args.problems, settings.benchmarks)
     write_csv(args.out / "left_out.csv", left_out_rows(args.pair, left_out))
     sets = [args.problems / f"{name}.parquet" for name in settings.benchmarks]

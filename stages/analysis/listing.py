@@ -10,6 +10,8 @@ TABLES = {
     "accuracy": "Accuracy in percent. large_utilization: the large model's share of all tokens. "
     "Intervals of 95 %. cut_percent: answers that the budget cut off; no_answer_percent: "
     "answers without a final answer, these included.",
+    "differences": "Pass@1 minus that of the large model, in percentage points. Intervals of 95 %: "
+    "a paired bootstrap over problems, not adjusted for the number of comparisons.",
     "speed": "Speed relative to the large model alone; SD over problems, intervals over runs. "
     "bound: the speedup if hand-offs took no time. other_load: CPU cores that other processes used "
     "meanwhile.",

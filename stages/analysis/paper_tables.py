@@ -29,6 +29,13 @@ def accuracy(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
     return table.with_columns(pl.Series("paper", values, dtype=pl.Float64))
 
 
+def differences(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
+    """Add a column `paper`: the difference of the values in the paper's Table 2."""
+    ours = accuracy(table, printed)["paper"]
+    large = accuracy(table.with_columns(method=pl.lit("large")), printed)["paper"]
+    return table.with_columns(paper=ours - large)
+
+
 def speed(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
     """Add the speedup and SD of the paper's Table 3, empty where it has none."""
     keys = table.select("pair", "method").iter_rows()
@@ -60,6 +67,21 @@ def accuracy_grid(pair: str, table: pl.DataFrame) -> Grid:
         columns += value_column(rows, f"{benchmark} (paper)", "paper")
         columns += missing_columns(rows, f"{benchmark}, ")
     return grid(f"Pass@1 (%) of the pair {pair}", columns)
+
+
+def differences_grid(pair: str, table: pl.DataFrame) -> Grid:
+    """Print each method's difference to the large model, with its interval."""
+    intervals = [
+        f"{low:+.1f} to {high:+.1f}" for low, high in table.select("ci_low", "ci_high").iter_rows()
+    ]
+    columns = [
+        *(column_of(table[name].to_list(), name) for name in ("method", "benchmark")),
+        column_of([f"{value:+.1f}" for value in table["difference"]], "difference"),
+        column_of(intervals, "95 % interval"),
+        column_of(table["verdict"].to_list(), "verdict"),
+        *value_column(table, "paper", "paper", best=False),
+    ]
+    return grid(f"Pass@1 (points) minus that of the large model, pair {pair}", columns)
 
 
 def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
@@ -151,6 +173,7 @@ GRIDS: dict[
     tuple[Callable[[pl.DataFrame, Printed], pl.DataFrame], Callable[[str, pl.DataFrame], Grid]],
 ] = {
     "accuracy": (accuracy, accuracy_grid),
+    "differences": (differences, differences_grid),
     "speed": (speed, speed_grid),
     "cue_ablation": (as_it_is, cue_ablation_grid),
     "answer_stage": (answer_stage, answer_stage_grid),

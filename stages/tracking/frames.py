@@ -33,7 +33,7 @@ class Kind:
 
 
 # Columns of CSV files that hold texts, whatever they look like.
-NAMES = ("pair", "method", "benchmark", "cue_set", "cue", "left_out", "reason")
+NAMES = ("pair", "method", "benchmark", "cue_set", "cue", "left_out", "reason", "verdict")
 ID = {"problem_id": pl.Int64, "repeat": pl.Int64}
 PROBLEM_SET = "a problem set (results/PAIR/problems/SET.parquet)"
 GOLD = Kind(PROBLEM_SET, {"problem_id": pl.Int64, "gold": pl.String})

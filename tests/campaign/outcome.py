@@ -19,6 +19,7 @@ FILES = (
     "results/demo/cue_sets/*.yaml",
     "results/demo/replay.json",
     "results/summaries/demo/accuracy.csv",
+    "results/summaries/demo/differences.csv",
     "results/summaries/demo/left_out.csv",
     "results/summaries/demo/cue_ablation.csv",
     "results/summaries/demo/answer_stage.csv",

@@ -14,7 +14,15 @@ import pytest
 import yaml
 
 from stages import ablation, methods
-from stages.analysis import accuracy, answer_stage, cue_effects, grading, paper_tables, replay
+from stages.analysis import (
+    accuracy,
+    answer_stage,
+    cue_effects,
+    differences,
+    grading,
+    paper_tables,
+    replay,
+)
 from stages.analysis import speedup as speed
 from stages.config.block import Block
 from stages.config.params import load
@@ -281,6 +289,12 @@ def accuracy_row() -> dict[str, Any]:
     return dict(accuracy.accuracy_row(scores, answered, 2, 0))
 
 
+def difference_row() -> dict[str, Any]:
+    """Return the values of one method against the large model."""
+    scores = pl.DataFrame({"problem_id": [0, 1], "repeat": [0, 0], "correct": [True, False]})
+    return dict(differences.difference_row(scores, scores, 2, 0))
+
+
 def cue_table() -> pl.DataFrame:
     """Return cues.csv of one trace."""
     tokens = pl.DataFrame(
@@ -314,6 +328,7 @@ def table(name: str) -> pl.DataFrame:
     same = answer_stage.consistency(final, final, "math")
     rows: dict[str, dict[str, Any]] = {
         "accuracy": {"method": "large", "benchmark": "b", **figures},
+        "differences": {"method": "small", "benchmark": "b", **difference_row()},
         "speed": dict(speed.speed_row("relaygen", timed_answers(), speed_settings())),
         "cue_ablation": {
             key: value
