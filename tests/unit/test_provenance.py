@@ -159,6 +159,10 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
                 **COMPLETE,
         },
         "answer_stage": {"benchmark": "b", "n": 1, "consistent_percent": 100.0},
+        "differences": {
+            "method": "small", "benchmark": "b", "difference": -1.0, "ci_low": -2.0,
+            "ci_high": 0.0, "verdict": "undecided", "n_problems": 1, "n_repeats": 1,
+        },
         "left_out": {"left_out": "b", "reason": "gated"},
     }  # fmt: skip
     for name, row in rows.items():
