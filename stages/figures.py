@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import polars as pl
+
 from stages.analysis.plots import (
     accuracy,
     cue_effects,
@@ -42,8 +44,9 @@ def main() -> None:
     set_style()
     cues = read_csv(args.cues, CUES)
     selected = cues.filter("selected")["cue"].to_list()
-    table = read_csv(args.table, ACCURACY).filter(pair=args.pair)
-    speed = read_csv(args.speed, SPEEDS).filter(pair=args.pair)
+    # Without the rows that hold the paper's values alone.
+    table = read_csv(args.table, ACCURACY).filter(pl.col("pass_at_1").is_not_null(), pair=args.pair)
+    speed = read_csv(args.speed, SPEEDS).filter(pl.col("speedup").is_not_null(), pair=args.pair)
     margins = read_parquet(args.margins, MARGINS)
     latency = read_parquet(args.latency, LATENCIES)
     for name, (figure, made_from) in {

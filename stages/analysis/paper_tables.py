@@ -23,6 +23,27 @@ def of_pairs(printed: Printed, published: dict[str, str | None]) -> Printed:
 
 
 def accuracy(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
+    """Add a column `paper`, the paper's Table 2, empty where it has no value.
+
+    Methods that the pair has not run, as R2R, get rows with the paper's values alone.
+    """
+    sets = table.select("pair", "benchmark").unique(maintain_order=True).iter_rows()
+    others = [
+        {"pair": pair, "method": method, "benchmark": benchmark}
+        for pair, benchmark in sets
+        for method in printed["accuracy"].get(pair, {}).get(benchmark, {})
+    ]
+    return with_paper(with_rows(table, others), printed)
+
+
+def with_rows(table: pl.DataFrame, others: list[dict[str, str]]) -> pl.DataFrame:
+    """Return the table with the rows of `others` whose pair has no such method in it."""
+    known = set(table.select("pair", "method").rows())
+    more = pl.DataFrame([row for row in others if (row["pair"], row["method"]) not in known])
+    return pl.concat([table, more], how="diagonal") if len(more) else table
+
+
+def with_paper(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
     """Add a column `paper`: the paper's Table 2, empty where it has no value."""
     keys = table.select("pair", "benchmark", "method").iter_rows()
     values = [printed["accuracy"].get(p, {}).get(b, {}).get(m) for p, b, m in keys]
@@ -31,19 +52,30 @@ def accuracy(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
 
 def differences(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
     """Add a column `paper`: the difference of the values in the paper's Table 2."""
-    ours = accuracy(table, printed)["paper"]
-    large = accuracy(table.with_columns(method=pl.lit("large")), printed)["paper"]
+    ours = with_paper(table, printed)["paper"]
+    large = with_paper(table.with_columns(method=pl.lit("large")), printed)["paper"]
     return table.with_columns(paper=ours - large)
 
 
 def speed(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
-    """Add the speedup and SD of the paper's Table 3, empty where it has none."""
-    keys = table.select("pair", "method").iter_rows()
-    rows = [printed["speed"].get(p, {}).get(m, {}).get("speedup", (None, None)) for p, m in keys]
-    return table.with_columns(
-        pl.Series("paper_speedup", [row[0] for row in rows], dtype=pl.Float64),
-        pl.Series("paper_speedup_sd", [row[1] for row in rows], dtype=pl.Float64),
-    )
+    """Add speedup and utilization of the paper's Table 3, and their SDs; empty where it has none.
+
+    Methods that the pair has not run, as R2R, get rows with the paper's values alone.
+    """
+    others = [
+        {"pair": pair, "method": method}
+        for pair in table["pair"].unique(maintain_order=True)
+        for method in printed["speed"].get(pair, {})
+    ]
+    table = with_rows(table, others)
+    keys = table.select("pair", "method").rows()
+    for value in ("speedup", "large_utilization"):
+        rows = [printed["speed"].get(p, {}).get(m, {}).get(value, (None, None)) for p, m in keys]
+        table = table.with_columns(
+            pl.Series(f"paper_{value}", [row[0] for row in rows], dtype=pl.Float64),
+            pl.Series(f"paper_{value}_sd", [row[1] for row in rows], dtype=pl.Float64),
+        )
+    return table
 
 
 def as_it_is(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
@@ -60,9 +92,12 @@ def answer_stage(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
 
 def accuracy_grid(pair: str, table: pl.DataFrame) -> Grid:
     """Print Table 2: a row per method, a column per benchmark, ours and the paper's."""
-    columns = [column_of(table["method"].unique(maintain_order=True).to_list(), "method")]
+    methods = table.select("method").unique(maintain_order=True)
+    columns = [column_of(methods["method"].to_list(), "method")]
     for benchmark in table["benchmark"].unique(maintain_order=True):
-        rows = table.filter(benchmark=benchmark)
+        rows = methods.join(
+            table.filter(benchmark=benchmark), on="method", how="left", maintain_order="left"
+        )
         columns += value_column(rows, benchmark, "pass_at_1")
         columns += value_column(rows, f"{benchmark} (paper)", "paper")
         columns += missing_columns(rows, f"{benchmark}, ")
@@ -92,6 +127,13 @@ def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
         *value_column(table, "speedup (paper)", "paper_speedup", "paper_speedup_sd"),
         *value_column(
             table, "utilization (%)", "large_utilization", "large_utilization_sd", best=False
+        ),
+        *value_column(
+            table,
+            "utilization (%, paper)",
+            "paper_large_utilization",
+            "paper_large_utilization_sd",
+            best=False,
         ),
         *value_column(table, "acceptance length", "acceptance_length", best=False),
         *value_column(table, "bound", "bound", best=False),
