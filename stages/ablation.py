@@ -14,7 +14,7 @@ from stages.tracking.notes import write_provenance
 
 COLUMNS = (
     "pair", "cue_set", "benchmark", "pass_at_1", "ci_low", "ci_high", "large_utilization",
-    "cut_percent", "no_answer_percent",
+    "cut_percent", "no_answer_percent", "n_problems", "n_repeats",
 )  # fmt: skip
 
 

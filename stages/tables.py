@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from stages.analysis.latex import latex
 from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs
-from stages.analysis.table_grid import latex, markdown
+from stages.analysis.table_grid import markdown
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
 from stages.tracking.files import write_text
@@ -40,11 +41,11 @@ def main() -> None:
     for name, (beside_paper, as_grid) in GRIDS.items():
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
         table = beside_paper(joined(files), printed)
-        grids = [as_grid(pair, table.filter(pair=pair)) for pair in pairs]
+        grids = {pair: as_grid(pair, table.filter(pair=pair)) for pair in pairs}
         csv, md, tex = (args.out / f"{name}.{suffix}" for suffix in ("csv", "md", "tex"))
         write_csv(csv, table)
-        write_text(md, "\n".join(map(markdown, grids)))
-        write_text(tex, "\n".join(map(latex, grids)))
+        write_text(md, "\n".join(map(markdown, grids.values())))
+        write_text(tex, "\n".join(latex(g, f"{name}-{pair}") for pair, g in grids.items()))
         write_provenance(provenance.derived(job, files), csv, md, tex)
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from stages.analysis.table_grid import Cell, Grid, number, ranked
+from stages.analysis.display import shown
+from stages.analysis.table_grid import Cell, Grid, digits_of, number, ranked
 
 REFERENCE = Path("workflow/reference/paper.yaml")
 Printed = dict[str, Any]
+RANKS = "The best is bold, the second underlined."
 
 
 def of_pairs(printed: Printed, published: dict[str, str | None]) -> Printed:
@@ -94,14 +96,18 @@ def accuracy_grid(pair: str, table: pl.DataFrame) -> Grid:
     """Print Table 2: a row per method, a column per benchmark, ours and the paper's."""
     methods = table.select("method").unique(maintain_order=True)
     columns = [column_of(methods["method"].to_list(), "method")]
+    sizes = []
     for benchmark in table["benchmark"].unique(maintain_order=True):
         rows = methods.join(
             table.filter(benchmark=benchmark), on="method", how="left", maintain_order="left"
         )
-        columns += value_column(rows, benchmark, "pass_at_1")
-        columns += value_column(rows, f"{benchmark} (paper)", "paper")
-        columns += missing_columns(rows, f"{benchmark}, ")
-    return grid(f"Pass@1 (%) of the pair {pair}", columns)
+        name, (n, repeats) = shown(benchmark), size(rows)
+        sizes.append(f"{name} {n} and {repeats}")
+        columns += value_column(rows, name, "pass_at_1", digits=digits_of(n * repeats))
+        columns += value_column(rows, f"{name} (paper)", "paper")
+        columns += missing_columns(rows, f"{name}, ")
+    notes = f"Problems and answers to each: {'; '.join(sizes)}. {RANKS}"
+    return grid(f"Pass@1 (%) of the pair {pair}", columns, notes)
 
 
 def differences_grid(pair: str, table: pl.DataFrame) -> Grid:
@@ -111,12 +117,17 @@ def differences_grid(pair: str, table: pl.DataFrame) -> Grid:
     ]
     columns = [
         *(column_of(table[name].to_list(), name) for name in ("method", "benchmark")),
+        column_of([str(n) for n in table["n_problems"]], "n"),
         column_of([f"{value:+.1f}" for value in table["difference"]], "difference"),
         column_of(intervals, "95 % interval"),
         column_of(table["verdict"].to_list(), "verdict"),
         *value_column(table, "paper", "paper", best=False),
     ]
-    return grid(f"Pass@1 (points) minus that of the large model, pair {pair}", columns)
+    notes = (
+        "n: problems. Intervals: paired bootstrap over problems, not adjusted for the number of "
+        "comparisons."
+    )
+    return grid(f"Pass@1 (points) minus that of the large model, pair {pair}", columns, notes)
 
 
 def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
@@ -126,7 +137,12 @@ def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
         *value_column(table, "speedup", "speedup", "speedup_sd"),
         *value_column(table, "speedup (paper)", "paper_speedup", "paper_speedup_sd"),
         *value_column(
-            table, "utilization (%)", "large_utilization", "large_utilization_sd", best=False
+            table,
+            "utilization (%)",
+            "large_utilization",
+            "large_utilization_sd",
+            best=False,
+            digits=1,
         ),
         *value_column(
             table,
@@ -137,20 +153,25 @@ def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
         ),
         *value_column(table, "acceptance length", "acceptance_length", best=False),
         *value_column(table, "bound", "bound", best=False),
-        *value_column(table, "of bound (%)", "bound_percent", best=False),
+        *value_column(table, "of bound (%)", "bound_percent", best=False, digits=0),
     ]
-    return grid(f"Speedup over the large model of the pair {pair}", columns)
+    n, runs = size(table, "n_runs")
+    notes = f"Mean ± standard deviation over {n} problems, each answered {runs} times. {RANKS}"
+    return grid(f"Speedup over the large model of the pair {pair}", columns, notes)
 
 
 def cue_ablation_grid(pair: str, table: pl.DataFrame) -> Grid:
     """Print the relay and its variants on one benchmark."""
+    n, repeats = size(table)
+    name = shown(table["benchmark"][0])
     columns = [
         column_of(table["cue_set"].to_list(), "variant"),
-        *value_column(table, f"{table['benchmark'][0]} (%)", "pass_at_1"),
-        *value_column(table, "utilization (%)", "large_utilization", best=False),
+        *value_column(table, f"{name} (%)", "pass_at_1", digits=digits_of(n * repeats)),
+        *value_column(table, "utilization (%)", "large_utilization", best=False, digits=1),
         *missing_columns(table),
     ]
-    return grid(f"Ablation of the relay, pair {pair}", columns)
+    notes = f"n = {n} problems, answers to each: {repeats}. {RANKS}"
+    return grid(f"Ablation of the relay, pair {pair}", columns, notes)
 
 
 def answer_stage_grid(pair: str, table: pl.DataFrame) -> Grid:
@@ -158,7 +179,13 @@ def answer_stage_grid(pair: str, table: pl.DataFrame) -> Grid:
     columns = [
         column_of(table["benchmark"].to_list(), "benchmark"),
         column_of([str(n) for n in table["n"]], "answers"),
-        *value_column(table, "same (%)", "consistent_percent", best=False),
+        *value_column(
+            table,
+            "same (%)",
+            "consistent_percent",
+            best=False,
+            digits=digits_of(max([1, *table["n"]])),
+        ),
         *value_column(table, "paper", "paper", best=False),
     ]
     return grid(f"Final answers with the answer stage by the small model, pair {pair}", columns)
@@ -174,20 +201,31 @@ Column = tuple[str, list[Cell]]
 
 
 def column_of(texts: list[str], title: str) -> Column:
-    """Return a column of plain text."""
-    return title, [Cell(text) for text in texts]
+    """Return a column of text: names as they are shown."""
+    return title, [Cell(shown(text)) for text in texts]
+
+
+def size(table: pl.DataFrame, repeats: str = "n_repeats") -> tuple[int, int]:
+    """Return (problems, answers to each); rows that hold the paper's values alone have none."""
+    n, k = table.select("n_problems", repeats).drop_nulls().row(0)
+    return n, k
 
 
 def value_column(
-    table: pl.DataFrame, title: str, mean: str, sd: str | None = None, best: bool = True
+    table: pl.DataFrame,
+    title: str,
+    mean: str,
+    sd: str | None = None,
+    best: bool = True,
+    digits: int = 2,
 ) -> list[Column]:
     """Return a column of numbers; none if all are missing. `best`: mark the best and the second."""
     values = table[mean].to_list()
     if not any(value is not None for value in values):
         return []
     spreads = table[sd].to_list() if sd else [None] * len(values)
-    cells = [number(*pair) for pair in zip(values, spreads, strict=True)]
-    return [(title, ranked(cells, values) if best else cells)]
+    cells = [number(*pair, digits=digits) for pair in zip(values, spreads, strict=True)]
+    return [(title, ranked(cells, values, digits) if best else cells)]
 
 
 def missing_columns(table: pl.DataFrame, before: str = "") -> list[Column]:
@@ -198,15 +236,15 @@ def missing_columns(table: pl.DataFrame, before: str = "") -> list[Column]:
     if not table["no_answer_percent"].sum():
         return []
     return [
-        *value_column(table, f"{before}cut off (%)", "cut_percent", best=False),
-        *value_column(table, f"{before}no answer (%)", "no_answer_percent", best=False),
+        *value_column(table, f"{before}cut off (%)", "cut_percent", best=False, digits=0),
+        *value_column(table, f"{before}no answer (%)", "no_answer_percent", best=False, digits=0),
     ]
 
 
-def grid(title: str, columns: list[Column]) -> Grid:
+def grid(title: str, columns: list[Column], notes: str = "") -> Grid:
     """Return a grid from its columns."""
     rows = [list(row) for row in zip(*(cells for _, cells in columns), strict=True)]
-    return Grid(title, [name for name, _ in columns], rows)
+    return Grid(title, [name for name, _ in columns], rows, notes)
 
 
 # {name in the listing: (adds the paper's values, makes the printed table of a pair)}

@@ -1,11 +1,12 @@
-"""Tables as the paper prints them: a grid of cells, in Markdown and in LaTeX.
+"""Tables as the paper prints them: a grid of cells, and how it is written in Markdown.
 
-Numbers have two decimals; the best of a column is bold, the second underlined.
+The best of a column is bold, the second underlined. In LaTeX: `stages.analysis.latex`.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil, log10
 
 MARKS = {
     "md": {1: "**{}**", 2: "<u>{}</u>"},
@@ -37,56 +38,44 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table to print; the first column names its rows."""
+    """A table to print; the first column names its rows. `notes`: sentences for the caption."""
 
     title: str
     header: list[str]
     rows: list[list[Cell]]
+    notes: str = ""
 
 
-def number(value: float | None, sd: float | None = None) -> Cell:
-    """Return `value` or `value ± sd` with two decimals; an empty cell for None."""
+def digits_of(n_answers: int) -> int:
+    """Return the decimals that tell shares of `n_answers` apart, in percent: 0 up to 100."""
+    return max(0, ceil(log10(n_answers)) - 2)
+
+
+def number(value: float | None, sd: float | None = None, digits: int = 2) -> Cell:
+    """Return `value` or `value ± sd`, rounded; an empty cell for None."""
     if value is None:
         return Cell()
-    return Cell(f"{value:.2f}" + (f" ± {sd:.2f}" if sd is not None else ""))
+    return Cell(f"{value:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else ""))
 
 
-def ranked(cells: Sequence[Cell], values: Sequence[float | None]) -> list[Cell]:
+def ranked(cells: Sequence[Cell], values: Sequence[float | None], digits: int = 2) -> list[Cell]:
     """Return `cells` ranked by `values`: higher is better, what prints alike shares a rank."""
-    printed = sorted({round(value, 2) for value in values if value is not None}, reverse=True)
+    printed = sorted({round(value, digits) for value in values if value is not None}, reverse=True)
     ranks = {value: rank for rank, value in enumerate(printed[:2], start=1)}
     return [
-        replace(cell, rank=ranks.get(round(value, 2), 0)) if value is not None else cell
+        replace(cell, rank=ranks.get(round(value, digits), 0)) if value is not None else cell
         for cell, value in zip(cells, values, strict=True)
     ]
 
 
 def markdown(grid: Grid) -> str:
-    """Return the grid as a Markdown table."""
+    """Return the grid as a Markdown table; a line that says none if it has no rows."""
+    if not grid.rows:
+        return f"{in_markdown(grid.title)}: none\n"
     lines = [[in_markdown(title) for title in grid.header], ["-"] * len(grid.header)]
     lines += [[marked(cell, "md") for cell in row] for row in grid.rows]
-    return f"{in_markdown(grid.title)}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def latex(grid: Grid) -> str:
-    """Return the grid as a LaTeX table (package booktabs)."""
-    columns = "l" + "r" * (len(grid.header) - 1)
-    body = [" & ".join(marked(cell, "tex") for cell in row) for row in grid.rows]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{in_latex(grid.title)}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(map(in_latex, grid.header)) + r" \\",
-            r"\midrule",
-            *(rf"{line} \\" for line in body),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    title = in_markdown(f"{grid.title}. {grid.notes}" if grid.notes else grid.title)
+    return f"{title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def marked(cell: Cell, language: str) -> str:

@@ -23,7 +23,8 @@ from stages.tracking.targets import Target
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-COMPLETE = {"cut_percent": 0.0, "no_answer_percent": 0.0}  # every answer came to its end
+# Every answer came to its end.
+COMPLETE = {"cut_percent": 0.0, "no_answer_percent": 0.0, "n_problems": 1, "n_repeats": 1}
 RUN: Row = {
     "models": {"large": "1111111111111111", "small": "2222222222222222"},
     "engine": "vllm 1.0",
@@ -152,7 +153,7 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
         "speed": {
             "method": "large", "speedup": 1.0, "speedup_sd": 0.0, "large_utilization": 100.0,
             "large_utilization_sd": 0.0, "acceptance_length": None, "bound": None,
-            "bound_percent": None,
+            "bound_percent": None, "n_problems": 1, "n_runs": 1,
         },
         "cue_ablation": {
             "cue_set": "relaygen", "benchmark": "b", "pass_at_1": 50.0, "large_utilization": 40.0,

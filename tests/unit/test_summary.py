@@ -117,12 +117,12 @@ def test_a_benchmark_that_the_paper_has_not_is_printed_beside_one_that_it_has() 
     table = pl.DataFrame(
         {
             "pair": "qwen3", "method": "large", "benchmark": ["aime25", "mine"],
-            "pass_at_1": [70.0, 50.0], "no_answer_percent": 0.0,
+            "pass_at_1": [70.0, 50.0], "no_answer_percent": 0.0, "n_problems": 30, "n_repeats": 1,
         }
     )  # fmt: skip
     grid = accuracy_grid("qwen3", accuracy(table, yaml.safe_load(REFERENCE.read_text())))
-    r2r = next(row for row in grid.rows if row[0].text == "r2r")
-    assert [cell.text for cell in r2r] == ["r2r", "", "62.50", ""]
+    r2r = next(row for row in grid.rows if row[0].text == "R2R")
+    assert [cell.text for cell in r2r] == ["R2R", "", "62.50", ""]
 
 
 def test_a_pair_has_the_papers_figures_under_the_name_that_it_gives() -> None:

@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 from markdown_it import MarkdownIt
 
+from stages.analysis.latex import latex
 from stages.analysis.paper_tables import accuracy_grid
 from stages.analysis.table_grid import (
     Cell,
     Grid,
     in_latex,
     in_markdown,
-    latex,
     markdown,
     number,
     ranked,
@@ -54,9 +54,10 @@ def test_latex_escapes_names_and_marks_ranks() -> None:
                 ],
                 [Cell("1.00 ± 0.10", 1)],
             ],
-        )
+        ),
+        "a",
     )
-    assert r"\caption{a\_b (\%)}" in text
+    assert r"\caption{a\_b (\%).}" in text
     assert r"spec\_think \\" in text
     assert r"\textbf{1.00 $\pm$ 0.10} \\" in text
 
@@ -113,11 +114,12 @@ def test_every_special_character_is_escaped_in_latex() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_breaks_no_row_of_a_latex_table(name: str) -> None:
-    text = latex(Grid(name, [name, "x"], [[Cell(name), Cell("1")], [Cell(name, 1), Cell("2")]]))
+    rows = [[Cell(name), Cell("1")], [Cell(name, 1), Cell("2")]]
+    text = latex(Grid(name, [name, "x"], rows), "a")
     body = text.splitlines()
-    rows = [line for line in body if line.endswith(r" \\")]
-    assert len(rows) == 3
-    for row in rows:
+    printed = [line for line in body if line.endswith(r" \\")]
+    assert len(printed) == 3
+    for row in printed:
         assert len(re.findall(r"(?<!\\)&", row)) == 1
         bare = re.sub(r"\\[&%$#_{}]", "", row)
         assert bare.count("{") == bare.count("}")
@@ -128,7 +130,7 @@ def test_the_papers_column_is_there_only_where_it_has_a_value() -> None:
     table = pl.DataFrame(
         {
             "method": ["small", "large"], "benchmark": "b", "pass_at_1": [40.0, 90.0],
-            "no_answer_percent": 0.0,
+            "no_answer_percent": 0.0, "n_problems": 30, "n_repeats": 1,
         }
     )  # fmt: skip
     nothing = table.with_columns(paper=pl.lit(None, dtype=pl.Float64))
