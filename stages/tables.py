@@ -1,4 +1,5 @@
-"""The tables of all pairs: as CSV, and as the paper prints them in Markdown and LaTeX.
+"""The tables of all pairs: as CSV, and as the paper prints them in Markdown and LaTeX. numbers.tex
+has the numbers for running text.
 
 The paper's values stand beside ours where the paper has them.
 """
@@ -9,6 +10,7 @@ import polars as pl
 import yaml
 
 from stages.analysis.latex import latex
+from stages.analysis.numbers import numbers
 from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs
 from stages.analysis.table_grid import markdown
 from stages.runtime import command_line
@@ -29,7 +31,7 @@ def joined(files: list[Path]) -> pl.DataFrame:
 
 
 def main() -> None:
-    """Write every table as .csv, .md and .tex."""
+    """Write every table as .csv, .md and .tex, and numbers.tex."""
     parser = command_line.parser(__doc__, per_pair=False)
     parser.add_argument("--summaries", type=Path, required=True, help="folder PAIR/TABLE.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
@@ -38,15 +40,20 @@ def main() -> None:
     job = recipes.begin("tables", args)
     pairs, published = job.settings.run, job.settings.published
     printed = of_pairs(yaml.safe_load(REFERENCE.read_text(encoding="utf-8")), published)
+    tables = {}
     for name, (beside_paper, as_grid) in GRIDS.items():
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
-        table = beside_paper(joined(files), printed)
+        table = tables[name] = beside_paper(joined(files), printed)
         grids = {pair: as_grid(pair, table.filter(pair=pair)) for pair in pairs}
         csv, md, tex = (args.out / f"{name}.{suffix}" for suffix in ("csv", "md", "tex"))
         write_csv(csv, table)
         write_text(md, "\n".join(map(markdown, grids.values())))
         write_text(tex, "\n".join(latex(g, f"{name}-{pair}") for pair, g in grids.items()))
         write_provenance(provenance.derived(job, files), csv, md, tex)
+    tex = args.out / "numbers.tex"
+    write_text(tex, numbers(tables["accuracy"], tables["speed"]))
+    made_from = [args.summaries / p / f"{n}.csv" for n in ("accuracy", "speed") for p in pairs]
+    write_provenance(provenance.derived(job, made_from), tex)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from stages.analysis.latex import PAGE_PT, column_width, latex, parts, total
+from stages.analysis.numbers import numbers
 from stages.analysis.paper_tables import GRIDS, REFERENCE
 from stages.analysis.table_grid import Cell, Grid, digits_of
 
@@ -52,21 +53,45 @@ def test_no_part_of_a_table_is_wider_than_a_page(name: str) -> None:
     assert all(total([widths[i] for i in part]) <= PAGE_PT for part in parts(widths, PAGE_PT))
 
 
+def compiled(document: str, folder: Path) -> str:
+    """What LaTeX says of a document, less its end."""
+    (folder / "page.tex").write_text(document + r"\end{document}", encoding="utf-8")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
 @pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
 def test_tables_compile_as_they_are_without_an_overfull_box(columns: str, tmp_path: Path) -> None:
     tables = "\n".join(f"{latex(grid(name), name)}\\clearpage" for name in GRIDS)
     page = (
-        rf"\documentclass[{columns}]{{article}}\usepackage{{booktabs}}\begin{{document}}x"
-        rf"{tables}\end{{document}}"
+        rf"\documentclass[{columns}]{{article}}\usepackage{{booktabs}}\begin{{document}}x{tables}"
     )
-    (tmp_path / "page.tex").write_text(page, encoding="utf-8")
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull" not in done.stdout
+    assert "Overfull" not in compiled(page, tmp_path)
+
+
+NUMBERS = [{**ROWS["accuracy"][0], "pass_at_k": 96.6667, "majority_at_k": None}]
+
+
+def test_numbers_have_the_names_and_the_digits_of_the_tables() -> None:
+    text = numbers(pl.DataFrame(NUMBERS), pl.DataFrame(ROWS["speed"][:1]))
+    assert r"\csname result@qwen3/large/aime25/pass_at_k\endcsname{96.7}" in text
+    assert r"\csname result@qwen3/large/speed/speedup\endcsname{1.25}" in text
+    assert "majority" not in text
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+def test_a_number_is_printed_by_its_name_and_a_wrong_name_is_warned_of(tmp_path: Path) -> None:
+    defined = numbers(pl.DataFrame(NUMBERS), pl.DataFrame(ROWS["speed"][:1]))
+    text = r"\result{qwen3/large/speed/speedup} \result{qwen3/no_such}"
+    shown = r"\typeout{It is \result{qwen3/large/speed/speedup}.}"
+    said = compiled(rf"\documentclass{{article}}{defined}\begin{{document}}{text}{shown}", tmp_path)
+    assert "It is 1.25." in said
+    assert "No result has the name qwen3/no_such" in said
 
 
 def test_a_table_says_what_it_needs_and_can_be_referred_to() -> None:

@@ -17,6 +17,8 @@ rule tables:
             table=TABLES,
             suffix=("csv", "md", "tex", "provenance.json"),
         ),
+        "results/tables/numbers.tex",
+        "results/tables/numbers.provenance.json",
     log:
         "logs/tables.log",
     benchmark:
