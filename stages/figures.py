@@ -58,7 +58,10 @@ def main() -> None:
         "accuracy": (accuracy(table), [args.table]),
         "tokens": (token_share(table), [args.table]),
         "speed": (speed_bars(speed), [args.speed]),
-        "pareto": (speed_against_accuracy(speed, table), [args.speed, args.table]),
+        "pareto": (
+            speed_against_accuracy(speed, table.filter(benchmark=settings.speed_benchmark)),
+            [args.speed, args.table],
+        ),
         "timeline": (timeline(latency), [args.latency]),
     }.items():
         save(figure, provenance.derived(job, made_from), args.out, f"{args.pair}-{name}")

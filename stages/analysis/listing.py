@@ -23,11 +23,14 @@ TABLES = {
 }
 # {name: the figure's caption in the report}
 FIGURES = {
-    "margins": "The small model's token probability margin along one calibration trace.",
-    "cues": "Effect of each candidate cue, selected or rejected.",
+    "margins": "The small model's margin, its probability of the likeliest token minus that of the "
+    "second, along one calibration trace. Grey: segments of selected cues.",
+    "cues": "Effect of each candidate with enough segments: mean margin in its segments minus that "
+    "of all other tokens, with 95 % intervals over traces.",
     "accuracy": "Pass@1 per method and benchmark, with 95 % intervals.",
     "tokens": "Share of the tokens that each model writes.",
-    "speed": "Speedup of each method, with 95 % bootstrap intervals over runs.",
-    "pareto": "Speedup against accuracy.",
-    "timeline": "One relayed answer: which model wrote when.",
+    "speed": "Speedup of each method, with 95 % bootstrap intervals over runs. Diamond: the bound.",
+    "pareto": "Speedup against Pass@1 on the same benchmark, with 95 % intervals; hollow: another "
+    "method is as fast and as accurate, and better in one of both.",
+    "timeline": "One relayed answer of median duration: which model wrote when; above, the cues.",
 }

@@ -10,7 +10,9 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from stages.analysis import display
 from stages.methods.matching import SEGMENT_ENDS, CueMatching, occurrences, segment
 from stages.tracking.files import Row, atomic
 from stages.tracking.notes import write_provenance
@@ -18,24 +20,33 @@ from stages.tracking.notes import write_provenance
 mpl.use("Agg")
 COLORS = sns.color_palette("colorblind")
 MARKERS = "osD^vPX*"
+FIXED = ("large", "small", "relaygen", "eagle3", "relaygen_eagle3", "spec_think")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
-WIDTH = 7.0  # inches: the text width of a page
+WIDTH, COLUMN = 7.0, 3.4  # inches: the text of a page in two columns, and one column
+MAX_BARS = 48  # in one row of bars; more are not legible
+MAX_LINES = 40  # likewise, below each other
 WINDOW = 220  # tokens of a trace in one figure; more are not legible
 
 
+def looks(methods: Sequence[str]) -> dict[str, int]:
+    """Return {method: number of its look}, in all figures the same; large 0, small 1."""
+    others = [method for method in methods if method not in FIXED]
+    return {method: i for i, method in enumerate((*FIXED, *others))}
+
+
 def color(i: int) -> tuple[float, float, float]:
-    """Return the colour of the i-th method; after ten they come again, with other marks."""
+    """Return the colour of the i-th look; after ten they come again, with other marks."""
     rgb: tuple[float, float, float] = COLORS[i % len(COLORS)]
     return rgb
 
 
 def marker(i: int) -> str:
-    """Return the marker of the i-th method."""
+    """Return the marker of the i-th look."""
     return MARKERS[i % len(MARKERS)]
 
 
 def hatch(i: int) -> str:
-    """Return the hatching of the i-th method's bars."""
+    """Return the hatching of the bars of the i-th look."""
     return HATCHES[i % len(HATCHES)]
 
 
@@ -52,15 +63,14 @@ def margins_along_trace(
     reasoning = frame.filter(stage="reasoning").sort("position")
     shown = reasoning["margin"].to_numpy()[:WINDOW]
     figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
-    axes.plot(np.arange(len(shown)), shown, color=COLORS[0], lw=1)
+    axes.plot(np.arange(len(shown)), shown, color=color(looks([])["small"]), lw=1)
     spans = shaded(reasoning["token"], cues, matching, segment_ends)
     for (first, last), cue in spans.items():
         if last <= len(shown):
-            axes.axvspan(first - 0.5, last - 0.5, color=COLORS[1], alpha=0.25, lw=0)
+            axes.axvspan(first - 0.5, last - 0.5, color="0.85", lw=0)
             axes.text(first, 1.04, cue, fontsize=7, rotation=30, ha="left", va="bottom")
     axes.set(
-        xlabel=f"Token of the reasoning (problem {median['problem_id']}; "
-        "shaded: segments of selected cues)",
+        xlabel="Token of the reasoning",
         ylabel="Margin of the small model",
         ylim=(0, 1.03),
         xlim=(0, max(1, len(shown))),
@@ -90,8 +100,8 @@ def cue_effects(table: pl.DataFrame, min_segments: int) -> Figure:
     judged = table.filter(pl.col("n_segments") >= min_segments).sort("delta", "cue")
     figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 0.8 + 0.2 * len(judged)))
     for selected, marker, color, label in (
-        (True, "o", COLORS[0], "selected"),
-        (False, "X", COLORS[3], "rejected"),
+        (True, "o", "0.1", "selected"),
+        (False, "X", "0.6", "rejected"),
     ):
         rows = judged.with_row_index("y").filter(pl.col("selected") == selected)
         delta = rows["delta"].to_numpy()
@@ -103,86 +113,142 @@ def cue_effects(table: pl.DataFrame, min_segments: int) -> Figure:
         f"{cue.replace(' ', '␣')} ({n})" for cue, n in judged.select("cue", "n_segments").rows()
     ]
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set(xlabel="Mean margin in the cue's segments minus that of other tokens", ylabel="")
+    axes.set(xlabel="Difference of mean margins", ylabel="Cue (segments)")
     axes.legend(frameon=False, loc="lower right")
-    axes.set_title("Cue (number of segments), 95 % interval over traces", fontsize=9, loc="left")
     return figure
 
 
 def accuracy(table: pl.DataFrame) -> Figure:
-    """Draw Pass@1 per method and benchmark with 95 % intervals."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 3))
+    """Draw Pass@1 per method and benchmark with 95 % intervals, in as many rows as it takes."""
     methods = table["method"].unique(maintain_order=True).to_list()
     benchmarks = table["benchmark"].unique(maintain_order=True).to_list()
-    width = 0.8 / len(methods)
-    for i, method in enumerate(methods):
-        rows = table.filter(method=method)
-        x = np.arange(len(rows)) + (i - (len(methods) - 1) / 2) * width
-        value = rows["pass_at_1"].to_numpy()
-        spread = np.abs(rows.select("ci_low", "ci_high").to_numpy().T - value)
-        axes.bar(x, value, width * 0.92, color=color(i), hatch=hatch(i),
-                 edgecolor="white", label=method)  # fmt: skip
-        axes.errorbar(x, value, yerr=spread, fmt="none", color="0.15", capsize=2, lw=1)
-        for at, top, number in zip(x, rows["ci_high"], value, strict=True):
-            axes.text(at, top + 2, f"{number:.0f}", ha="center", fontsize=8)
-    axes.set_xticks(range(len(benchmarks)), benchmarks)
-    axes.set(ylabel="Pass@1 (%)", ylim=(0, 112), yticks=range(0, 101, 20))
-    outside_legend(axes)
+    per_row = max(1, MAX_BARS // len(methods))
+    rows = [benchmarks[i : i + per_row] for i in range(0, len(benchmarks), per_row)]
+    figure, grid = plt.subplots(len(rows), figsize=(WIDTH, 0.4 + 1.8 * len(rows)), squeeze=False)
+    for axes, names in zip(grid[:, 0], rows, strict=True):
+        accuracy_row(axes, table, methods, names)
+    outside_legend(grid[0, 0])
+    figure.tight_layout()
     return figure
 
 
+def accuracy_row(
+    axes: Axes, table: pl.DataFrame, methods: Sequence[str], benchmarks: Sequence[str]
+) -> None:
+    """Draw the bars of some benchmarks beside each other."""
+    look, width = looks(methods), 0.8 / len(methods)
+    size = 7 if len(methods) * len(benchmarks) <= MAX_BARS / 2 else 5
+    for i, method in enumerate(methods):
+        rows = table.filter(pl.col("benchmark").is_in(benchmarks), method=method)
+        at = [benchmarks.index(name) for name in rows["benchmark"]]
+        x = np.array(at) + (i - (len(methods) - 1) / 2) * width
+        value = rows["pass_at_1"].to_numpy()
+        axes.bar(x, value, width * 0.92, color=color(look[method]), hatch=hatch(look[method]),
+                 edgecolor="white", lw=0.3, label=display.shown(method))  # fmt: skip
+        axes.errorbar(x, value, yerr=spread(rows, "pass_at_1"), fmt="none", color="0.15", capsize=2,
+                      lw=0.8)  # fmt: skip
+        for right, top, number in zip(x, rows["ci_high"], value, strict=True):
+            axes.text(right, top + 2, f"{number:.0f}", ha="center", fontsize=size)
+    axes.set_xticks(range(len(benchmarks)), [display.shown(name) for name in benchmarks])
+    axes.set(ylabel="Pass@1 (%)", ylim=(0, 114), yticks=range(0, 101, 20),
+             xlim=(-0.5, len(benchmarks) - 0.5))  # fmt: skip
+
+
+def spread(rows: pl.DataFrame, value: str) -> NDArray[np.float64]:
+    """Return how far intervals reach to both sides of a value: [2, rows]."""
+    found: NDArray[np.float64] = np.abs(
+        rows.select("ci_low", "ci_high").to_numpy().T - rows[value].to_numpy()
+    )
+    return found
+
+
 def token_share(table: pl.DataFrame) -> Figure:
-    """Draw which model writes the tokens, per benchmark and method with both models."""
+    """Draw which model writes the tokens, per benchmark and method with both models.
+
+    Of more than MAX_LINES of them, the mean of a method's benchmarks.
+    """
     table = table.filter(pl.col("large_utilization").is_between(0, 100, closed="none"))
-    labels = [f"{m}, {b}" for m, b in table.select("method", "benchmark").iter_rows()][::-1]
+    if len(table) > MAX_LINES:
+        means = pl.col("large_utilization").mean()
+        table = table.group_by("method", maintain_order=True).agg(means, benchmark=pl.lit(None))
+    labels = [
+        ", ".join(display.shown(name) for name in names if name)
+        for names in table.select("method", "benchmark").iter_rows()
+    ][::-1]
     large = table["large_utilization"].to_numpy()[::-1]
-    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.26 * len(labels)))
-    axes.barh(labels, large, color=COLORS[0], label="large model")
-    axes.barh(labels, 100 - large, left=large, color=COLORS[1], hatch="///", edgecolor="white",
-              label="small model")  # fmt: skip
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.7 + 0.2 * len(labels)))
+    for i, (left, width, label) in enumerate(
+        ((0 * large, large, "Large model"), (large, 100 - large, "Small model"))
+    ):
+        axes.barh(labels, width, left=left, color=color(i), hatch=hatch(i), edgecolor="white",
+                  lw=0.3, label=label)  # fmt: skip
     for y, share in enumerate(large):
         if 5 < share < 95:
-            axes.text(share / 2, y, f"{share:.0f} %", ha="center", va="center", color="white",
-                      fontsize=8)  # fmt: skip
+            axes.text(share / 2, y, f"{share:.0f}", ha="center", va="center", color="white",
+                      fontsize=7)  # fmt: skip
     axes.set(xlabel="Share of all tokens (%)", xlim=(0, 100))
     outside_legend(axes)
     return figure
 
 
 def speed_bars(table: pl.DataFrame) -> Figure:
-    """Draw the speedup of each method with its 95 % interval."""
-    figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 0.8 + 0.35 * len(table)))
-    value = table["speedup"].to_numpy()[::-1]
-    spread = np.abs(table.select("ci_low", "ci_high").to_numpy()[::-1].T - value)
-    axes.barh(table["method"].to_list()[::-1], value, xerr=spread, color=COLORS[0], height=0.6,
-              error_kw={"ecolor": "0.15", "capsize": 2, "lw": 1})  # fmt: skip
-    for y, (number, right) in enumerate(zip(value, value + spread[1], strict=True)):
-        axes.text(right + 0.05, y, f"{number:.2f}", va="center", fontsize=8)
+    """Draw the speedup of each method with its 95 % interval, and its bound."""
+    figure, axes = plt.subplots(figsize=(COLUMN, 0.6 + 0.24 * len(table)))
+    look, rows = looks(table["method"].to_list()), table.reverse()
+    value, ends = rows["speedup"].to_numpy(), rows["ci_high"].to_numpy()
+    for y, (method, width) in enumerate(rows.select("method", "speedup").iter_rows()):
+        axes.barh(y, width, color=color(look[method]), hatch=hatch(look[method]),
+                  edgecolor="white", lw=0.3, height=0.7)  # fmt: skip
+    axes.errorbar(value, range(len(rows)), xerr=spread(rows, "speedup"), fmt="none", color="0.15",
+                  capsize=2, lw=0.8)  # fmt: skip
+    bound = rows["bound"].cast(pl.Float64).to_numpy()
+    if not np.isnan(bound).all():
+        axes.plot(bound, range(len(rows)), "D", mfc="white", mec="0.15", ms=4, label="bound")
+        outside_legend(axes)
+    right = np.fmax(ends, bound)
+    for y, number in enumerate(value):
+        axes.text(1.02, y, f"{number:.2f}", transform=axes.get_yaxis_transform(), va="center",
+                  fontsize=7)  # fmt: skip
     axes.axvline(1, color="0.3", lw=0.8)
-    axes.set(
-        xlabel="Speedup over the large model alone", xlim=(0, (value + spread[1]).max() * 1.15)
-    )
+    axes.set_yticks(range(len(rows)), [display.shown(name) for name in rows["method"]])
+    axes.set(xlabel=r"Speedup over the large model alone ($\times$)", xlim=(0, right.max() * 1.05))
     return figure
 
 
 def speed_against_accuracy(speed: pl.DataFrame, accuracy: pl.DataFrame) -> Figure:
-    """Draw a point per method, speedup against Pass@1, and the line of the Pareto-optimal ones."""
-    mean = accuracy.group_by("method").agg(pl.col("pass_at_1").mean())
-    both = speed.join(mean, on="method", maintain_order="left")
-    figure, axes = plt.subplots(figsize=(WIDTH * 0.75, 3.2))
-    for i, row in enumerate(both.iter_rows(named=True)):
-        spread = [[row["speedup"] - row["ci_low"]], [row["ci_high"] - row["speedup"]]]
-        axes.errorbar(row["speedup"], row["pass_at_1"], xerr=np.abs(spread), fmt=marker(i),
-                      color=color(i), ms=7, capsize=2, lw=1,
-                      label=row["method"])  # fmt: skip
-    slowest_first = both.sort("speedup")
-    best_beyond = slowest_first["pass_at_1"].cum_max(reverse=True)
-    front = slowest_first.filter(pl.col("pass_at_1") == best_beyond)
+    """Draw a point per method, speedup against Pass@1, with the intervals of both.
+
+    `accuracy`: rows of the benchmark on which speed was measured. Hollow points are dominated:
+    another method is as fast and as accurate, and better in one of both.
+    """
+    both = speed.join(accuracy, on="method", suffix="_accuracy", maintain_order="left")
+    look, front = looks(speed["method"].to_list()), undominated(both)
+    figure, axes = plt.subplots(figsize=(COLUMN, 2.6))
+    for row in both.iter_rows(named=True):
+        i, best = look[row["method"]], row["method"] in front["method"]
+        x, y = row["speedup"], row["pass_at_1"]
+        axes.errorbar(
+            x, y, xerr=reach(x, row["ci_low"], row["ci_high"]),
+            yerr=reach(y, row["ci_low_accuracy"], row["ci_high_accuracy"]),
+            fmt=marker(i), color=color(i), mfc=color(i) if best else "white", ms=5, capsize=2,
+            lw=0.8, label=display.shown(row["method"]),
+        )  # fmt: skip
     axes.plot(front["speedup"], front["pass_at_1"], color="0.6", lw=1, ls="--", zorder=0)
-    axes.set(xlabel="Speedup over the large model alone", ylabel="Pass@1, mean of benchmarks (%)",
-             ylim=(0, 109), xlim=(0, None))  # fmt: skip
-    outside_legend(axes, columns=3)
+    axes.set(xlabel=r"Speedup over the large model alone ($\times$)", ylabel="Pass@1 (%)")
+    outside_legend(axes, columns=2)
     return figure
+
+
+def reach(value: float, low: float, high: float) -> list[list[float]]:
+    """Return how far one value's interval reaches, as errorbar takes it."""
+    return [[abs(value - low)], [abs(high - value)]]
+
+
+def undominated(both: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that no other is as fast and as accurate as, and better, slowest first."""
+    fastest_first = both.sort("speedup", "pass_at_1", descending=True)
+    before = fastest_first["pass_at_1"].cum_max().shift(1).fill_null(-1)
+    return fastest_first.filter(pl.col("pass_at_1") > before).reverse()
 
 
 def timeline(latency: pl.DataFrame) -> Figure:
@@ -200,17 +266,16 @@ def timeline(latency: pl.DataFrame) -> Figure:
     for part in answer["segments"]:
         large = part["model"] == "large"
         axes.broken_barh([(at, part["wall_s"])], (0.1 + 0.9 * large, 0.8), lw=0,
-                         color=COLORS[0 if large else 1])  # fmt: skip
+                         color=color(looks([])[part["model"]]))  # fmt: skip
         at += part["wall_s"]
         if part["cue"]:
             axes.text(at, 1.95, part["cue"].strip(), fontsize=7, rotation=30, ha="left")
     axes.set_yticks([0.5, 1.4], ["small", "large"])
-    axes.set(xlabel=f"Seconds ({answer['method']}, problem {answer['problem_id']}; above: cues)",
-             xlim=(0, at), ylim=(0, 1.9))  # fmt: skip
+    axes.set(xlabel="Seconds", xlim=(0, at), ylim=(0, 1.9))
     return figure
 
 
-def outside_legend(axes: Axes, columns: int = 6) -> None:
+def outside_legend(axes: Axes, columns: int = 4) -> None:
     """Put the legend above the axes, where it hides nothing."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
                 borderpad=0, columnspacing=1, handlelength=1.5, handletextpad=0.5)  # fmt: skip
@@ -219,7 +284,9 @@ def outside_legend(axes: Axes, columns: int = 6) -> None:
 def set_style() -> None:
     """Choose the style of all figures: readable in print."""
     sns.set_theme(style="ticks", context="paper", rc={"axes.spines.top": False,
-                  "axes.spines.right": False, "pdf.fonttype": 42})  # fmt: skip
+                  "axes.spines.right": False, "pdf.fonttype": 42, "font.size": 8,
+                  "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+                  "legend.fontsize": 7, "hatch.linewidth": 0.5})  # fmt: skip
 
 
 def save(figure: Figure, origin: Row, out: Path, name: str) -> None:

@@ -73,7 +73,7 @@ STAGES = {
     "speed": Stage("pair", ("roles", "bootstrap", "seed")),
     "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
     "tables": Stage("run", ("run", "published"), ("workflow/reference/paper.yaml",)),
-    "figures": Stage("pair", ("min_segments", "cue_matching", "segment_ends")),
+    "figures": Stage("pair", ("min_segments", "cue_matching", "segment_ends", "speed_benchmark")),
     "report": Stage("run", ("run",), ("workflow/report.html.j2",)),
 }  # fmt: skip
 

@@ -251,7 +251,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.as_released.handoff": (True, ["latency", *RELAYS]),
     f"{PAIR}.calibration.{CALIBRATION}.n_problems": (5, [f"prepare {CALIBRATION}"]),
     f"{PAIR}.benchmarks.chains_short.n_problems": (3, ["prepare chains_short"]),
-    f"{PAIR}.speed_benchmark": ("chains_choice", ["latency"]),
+    f"{PAIR}.speed_benchmark": ("chains_choice", ["latency", "figures"]),
     f"{PAIR}.ablation_benchmark": ("chains_choice", ["ablation", "answers all_candidates"]),
     f"{PAIR}.benchmarks.chains_short.prompt": ("{problem} Now.", ["prepare chains_short"]),
     f"{PAIR}.min_segments": (3, ["cues", "figures"]),

@@ -35,14 +35,22 @@ def accuracy_table(methods: list[str], value: float = 50.0) -> pl.DataFrame:
     )
 
 
+def one_benchmark(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the benchmark on which speed was measured."""
+    return table.filter(benchmark="chains_long")
+
+
 def speed_table(methods: list[str]) -> pl.DataFrame:
     """Rows of speed.csv, likewise."""
     return pl.DataFrame(
         [
-            {"method": method, "speedup": 1.0 + i, "ci_low": 0.5 + i, "ci_high": 1.5 + i}
+            {
+                "method": method, "speedup": 1.0 + i, "ci_low": 0.5 + i, "ci_high": 1.5 + i,
+                "bound": None if i % 2 else 2.0 + i,
+            }
             for i, method in enumerate(methods)
         ]
-    )
+    )  # fmt: skip
 
 
 def answer(method: str, *segments: tuple[str, str | None]) -> dict[str, object]:
@@ -108,20 +116,43 @@ def test_figures_of_methods_are_drawn_however_many_there_are(
         "accuracy": plots.accuracy(table),
         "tokens": plots.token_share(table),
         "speed": plots.speed_bars(speed),
-        "pareto": plots.speed_against_accuracy(speed, table),
+        "pareto": plots.speed_against_accuracy(speed, one_benchmark(table)),
         "timeline": plots.timeline(times(*(answer(m, ("large", "So,")) for m in methods))),
     }.items():
         drawn(figure, tmp_path / name)
 
 
-def test_no_two_of_16_methods_look_the_same() -> None:
-    styles = [(to_hex(plots.color(i)), plots.marker(i), plots.hatch(i)) for i in range(16)]
-    assert len({(color, marker) for color, marker, _ in styles}) == 16
-    assert len({(color, hatch) for color, _, hatch in styles}) == 16
+def test_no_two_of_16_methods_and_the_known_ones_look_the_same() -> None:
+    styles = [(to_hex(plots.color(i)), plots.marker(i), plots.hatch(i)) for i in range(22)]
+    assert len({(color, marker) for color, marker, _ in styles}) == 22
+    assert len({(color, hatch) for color, _, hatch in styles}) == 22
+
+
+def test_a_model_looks_the_same_whatever_the_order_of_the_methods() -> None:
+    assert plots.looks(["small", "large", "a"]) == plots.looks(["large", "a", "small"])
+    assert plots.looks(["small", "large"]) == plots.looks([])
+
+
+def test_a_point_is_dominated_by_one_that_is_as_fast_and_more_accurate() -> None:
+    both = pl.DataFrame(
+        {
+            "method": ["large", "relaygen", "slow", "same", "small"],
+            "speedup": [1.0, 1.5, 1.2, 1.5, 3.0],
+            "pass_at_1": [90.0, 88.0, 70.0, 80.0, 40.0],
+        }
+    )
+    assert plots.undominated(both)["method"].to_list() == ["large", "relaygen", "small"]
+
+
+def test_bars_of_many_methods_and_benchmarks_are_in_several_rows() -> None:
+    many = [accuracy_table(MANY).with_columns(benchmark=pl.lit(f"b{i}")) for i in range(6)]
+    figure = plots.accuracy(pl.concat(many).unique(maintain_order=True))
+    assert len(figure.axes) == 2
+    plt.close(figure)
 
 
 def test_the_points_of_16_methods_are_the_legends() -> None:
-    figure = plots.speed_against_accuracy(speed_table(MANY), accuracy_table(MANY))
+    figure = plots.speed_against_accuracy(speed_table(MANY), one_benchmark(accuracy_table(MANY)))
     legend = figure.axes[0].get_legend()
     assert legend
     assert [text.get_text() for text in legend.get_texts()] == MANY
@@ -131,7 +162,7 @@ def test_the_points_of_16_methods_are_the_legends() -> None:
 def test_answers_that_are_all_wrong_are_drawn(tmp_path: Path) -> None:
     table = accuracy_table(["large", "relaygen"], value=0.0)
     drawn(plots.accuracy(table), tmp_path / "accuracy")
-    pareto = plots.speed_against_accuracy(speed_table(["large", "relaygen"]), table)
+    pareto = plots.speed_against_accuracy(speed_table(["large", "relaygen"]), one_benchmark(table))
     drawn(pareto, tmp_path / "pareto")
 
 

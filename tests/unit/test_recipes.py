@@ -154,7 +154,7 @@ def test_one_more_benchmark_changes_what_reads_all_of_them_and_no_other_problem_
         ("cues.min_delta", 0.5, {"cues"}),
         ("cues.min_segments", 1, {"cues", "figures"}),
         ("pairs.demo.min_segments", 1, {"cues", "figures"}),
-        ("pairs.demo.speed_benchmark", "chains_choice", {"latency"}),
+        ("pairs.demo.speed_benchmark", "chains_choice", {"latency", "figures"}),
         (
             "pairs.demo.ablation_benchmark", "chains_short",
             {"infer", "merge", "ablation"},
