@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.analysis.captions import captions
 from stages.analysis.plots import (
     accuracy,
     cue_effects,
@@ -49,6 +50,9 @@ def main() -> None:
     speed = read_csv(args.speed, SPEEDS).filter(pl.col("speedup").is_not_null(), pair=args.pair)
     margins = read_parquet(args.margins, MARGINS)
     latency = read_parquet(args.latency, LATENCIES)
+    texts = captions(
+        table, speed, cues, margins, latency, settings.min_segments, settings.speed_benchmark
+    )
     for name, (figure, made_from) in {
         "margins": (
             margins_along_trace(margins, selected, settings.cue_matching, settings.segment_ends),
@@ -64,7 +68,8 @@ def main() -> None:
         ),
         "timeline": (timeline(latency), [args.latency]),
     }.items():
-        save(figure, provenance.derived(job, made_from), args.out, f"{args.pair}-{name}")
+        origin = provenance.derived(job, made_from)
+        save(figure, origin, args.out, f"{args.pair}-{name}", texts[name])
 
 
 if __name__ == "__main__":

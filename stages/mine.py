@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 
 from stages.analysis import mining
+from stages.analysis.captions import rare
 from stages.analysis.cue_sets import write_selected
+from stages.analysis.listing import FIGURES
 from stages.analysis.plots import cue_effects, save, set_style
 from stages.analysis.replay import in_words, predicted_speedup, read_speeds
 from stages.config.params import load
@@ -60,7 +62,8 @@ def main() -> None:
     made = provenance.derived(work.job("cues"), [kept, margins])
     write_provenance(made, cues, out / "selected_cues.yaml", out / "replay.json")
     set_style()
-    save(cue_effects(table, work.cues.min_segments), made, out, "cues")
+    caption = f"{FIGURES['cues']} {rare(table, work.cues.min_segments)}"
+    save(cue_effects(table, work.cues.min_segments), made, out, "cues", caption)
     print(f"{len(words)} cues selected, of {len(table)} candidates: {', '.join(words)}")
     print(in_words(values))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.analysis import display
 from stages.methods.matching import SEGMENT_ENDS, CueMatching, occurrences, segment
-from stages.tracking.files import Row, atomic
+from stages.tracking.files import Row, atomic, write_text
 from stages.tracking.notes import write_provenance
 
 mpl.use("Agg")
@@ -57,9 +57,8 @@ def margins_along_trace(
     segment_ends: Sequence[str] = SEGMENT_ENDS,
 ) -> Figure:
     """Draw the small model's margin per token, at the beginning of a trace of median length."""
-    lengths = margins.group_by("problem_id", "repeat").len().sort("len", "problem_id", "repeat")
-    median = lengths.row(len(lengths) // 2, named=True)
-    frame = margins.filter(problem_id=median["problem_id"], repeat=median["repeat"])
+    problem, repeat = median_trace(margins)
+    frame = margins.filter(problem_id=problem, repeat=repeat)
     reasoning = frame.filter(stage="reasoning").sort("position")
     shown = reasoning["margin"].to_numpy()[:WINDOW]
     figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
@@ -76,6 +75,13 @@ def margins_along_trace(
         xlim=(0, max(1, len(shown))),
     )
     return figure
+
+
+def median_trace(margins: pl.DataFrame) -> tuple[int, int]:
+    """Return problem and repeat of the trace of median length."""
+    lengths = margins.group_by("problem_id", "repeat").len().sort("len", "problem_id", "repeat")
+    problem, repeat, _ = lengths.row(len(lengths) // 2)
+    return problem, repeat
 
 
 def shaded(
@@ -251,8 +257,8 @@ def undominated(both: pl.DataFrame) -> pl.DataFrame:
     return fastest_first.filter(pl.col("pass_at_1") > before).reverse()
 
 
-def timeline(latency: pl.DataFrame) -> Figure:
-    """Draw which model wrote when, in the relayed answer of median duration.
+def median_answer(latency: pl.DataFrame) -> Row:
+    """Return the relayed answer of median duration.
 
     If none was handed over at a cue, it is one of the first method.
     """
@@ -260,7 +266,12 @@ def timeline(latency: pl.DataFrame) -> Figure:
     relayed = latency.filter(pl.col("segments").list.eval(cues).list.any())
     shown = latency if relayed.is_empty() else relayed
     answers = shown.filter(method=shown["method"][0]).sort("wall_s")
-    answer = answers.row(len(answers) // 2, named=True)
+    return answers.row(len(answers) // 2, named=True)
+
+
+def timeline(latency: pl.DataFrame) -> Figure:
+    """Draw which model wrote when, in the relayed answer of median duration."""
+    answer = median_answer(latency)
     figure, axes = plt.subplots(figsize=(WIDTH, 1.8))
     at = 0.0
     for part in answer["segments"]:
@@ -289,8 +300,11 @@ def set_style() -> None:
                   "legend.fontsize": 7, "hatch.linewidth": 0.5})  # fmt: skip
 
 
-def save(figure: Figure, origin: Row, out: Path, name: str) -> None:
-    """Write NAME.pdf, NAME.png and their provenance; the same data give the same bytes."""
+def save(figure: Figure, origin: Row, out: Path, name: str, caption: str) -> None:
+    """Write NAME.pdf, .png, .txt (its caption) and their provenance.
+
+    The same data give the same bytes.
+    """
     files = {suffix: out / f"{name}.{suffix}" for suffix in ("pdf", "png")}
     for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         with atomic(files[suffix]) as temporary:
@@ -298,4 +312,6 @@ def save(figure: Figure, origin: Row, out: Path, name: str) -> None:
                 temporary, format=suffix, dpi=200, bbox_inches="tight", metadata=metadata
             )
     plt.close(figure)
+    files["txt"] = out / f"{name}.txt"
+    write_text(files["txt"], f"{caption}\n")
     write_provenance(origin, *files.values())

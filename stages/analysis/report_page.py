@@ -24,8 +24,8 @@ def pair_content(results: Path, pair: str) -> dict[str, Any]:
         if len(table):
             tables.append((caption, rounded(table, 2), origin(file, pair)))
     figures = [
-        (encoded(results / "figures" / f"{pair}-{name}.png"), caption)
-        for name, caption in FIGURES.items()
+        (encoded(file), file.with_suffix(".txt").read_text(encoding="utf-8").strip())
+        for file in (results / "figures" / f"{pair}-{name}.png" for name in FIGURES)
     ]
     return {"name": pair, "tables": tables, "figures": figures}
 
@@ -54,7 +54,12 @@ def rounded(table: pl.DataFrame, digits: int) -> tuple[list[str], list[list[str]
 def shown(results: Path, pairs: Sequence[str]) -> list[Path]:
     """Return the files that the page is made of."""
     tables = [results / "tables" / f"{name}.csv" for name in TABLES]
-    figures = [results / "figures" / f"{pair}-{name}.png" for pair in pairs for name in FIGURES]
+    figures = [
+        results / "figures" / f"{pair}-{name}.{suffix}"
+        for pair in pairs
+        for name in FIGURES
+        for suffix in ("png", "txt")
+    ]
     return tables + figures
 
 

@@ -23,7 +23,7 @@ ENTRIES = sorted(path.stem for path in Path("stages").glob("*.py") if path.stem 
 # Rules that run no entry of their own: the performance tests' and their table's.
 OTHERS = {"measure", "bench"}
 DVC: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-SUFFIXES = ("pdf", "png", "provenance.json")
+SUFFIXES = ("pdf", "png", "txt", "provenance.json")
 
 
 def imported(file: Path) -> set[str]:

@@ -98,10 +98,11 @@ def cues_table(n: int) -> pl.DataFrame:
 
 def drawn(figure: Figure, folder: Path) -> Figure:
     """A figure, once it has been written in both formats."""
-    plots.save(figure, {}, folder, "figure")
+    plots.save(figure, {}, folder, "figure", "What it shows.")
     assert {path.name for path in folder.iterdir()} == {
         "figure.pdf",
         "figure.png",
+        "figure.txt",
         "figure.provenance.json",
     }
     return figure

@@ -31,6 +31,7 @@ def results(tmp_path: Path) -> Path:
     for pair in ("demo", "qwen3"):
         for name in FIGURES:
             (tmp_path / "figures" / f"{pair}-{name}.png").write_bytes(b"")
+            (tmp_path / "figures" / f"{pair}-{name}.txt").write_text(f"{name} of {pair}.\n")
     return tmp_path
 
 
@@ -46,6 +47,11 @@ def test_what_a_pair_went_without_is_on_its_page_with_the_reason(results: Path) 
 
 def test_a_pair_that_went_without_nothing_has_no_such_table(results: Path) -> None:
     assert tables(results, "demo") == [text for name, text in TABLES.items() if name != "left_out"]
+
+
+def test_a_figure_has_its_own_caption(results: Path) -> None:
+    shown = report_page.pair_content(results, "demo")["figures"]
+    assert [caption for _, caption in shown] == [f"{name} of demo." for name in FIGURES]
 
 
 def test_every_listed_table_can_be_printed() -> None:

@@ -1,6 +1,6 @@
 from stages.analysis.listing import FIGURES, TABLES
 
-SUFFIXES = ("pdf", "png", "provenance.json")
+SUFFIXES = ("pdf", "png", "txt", "provenance.json")
 
 
 rule tables:
@@ -66,7 +66,12 @@ rule report:
     input:
         "results/tables/accuracy.csv",
         "workflow/report.html.j2",
-        expand("results/figures/{pair}-{name}.png", pair=PARAMS.run, name=FIGURES),
+        expand(
+            "results/figures/{pair}-{name}.{suffix}",
+            pair=PARAMS.run,
+            name=FIGURES,
+            suffix=("png", "txt"),
+        ),
     output:
         page="results/report.html",
         provenance="results/report.provenance.json",
