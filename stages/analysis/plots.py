@@ -23,6 +23,7 @@ MARKERS = "osD^vPX*"
 FIXED = ("large", "small", "relaygen", "eagle3", "relaygen_eagle3", "spec_think")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
 WIDTH, COLUMN = 7.0, 3.4  # inches: the text of a page in two columns, and one column
+SPEEDUP = "Speedup over the large model alone (\N{MULTIPLICATION SIGN})"
 MAX_BARS = 48  # in one row of bars; more are not legible
 MAX_LINES = 40  # likewise, below each other
 WINDOW = 220  # tokens of a trace in one figure; more are not legible
@@ -217,7 +218,10 @@ def speed_bars(table: pl.DataFrame) -> Figure:
                   fontsize=7)  # fmt: skip
     axes.axvline(1, color="0.3", lw=0.8)
     axes.set_yticks(range(len(rows)), [display.shown(name) for name in rows["method"]])
-    axes.set(xlabel=r"Speedup over the large model alone ($\times$)", xlim=(0, right.max() * 1.05))
+    axes.set(
+        xlabel=SPEEDUP,
+        xlim=(0, right.max() * 1.05),
+    )
     return figure
 
 
@@ -240,7 +244,7 @@ def speed_against_accuracy(speed: pl.DataFrame, accuracy: pl.DataFrame) -> Figur
             lw=0.8, label=display.shown(row["method"]),
         )  # fmt: skip
     axes.plot(front["speedup"], front["pass_at_1"], color="0.6", lw=1, ls="--", zorder=0)
-    axes.set(xlabel=r"Speedup over the large model alone ($\times$)", ylabel="Pass@1 (%)")
+    axes.set(xlabel=SPEEDUP, ylabel="Pass@1 (%)")
     outside_legend(axes, columns=2)
     return figure
 
