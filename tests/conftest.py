@@ -8,6 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from stages.analysis.replay import read_tokenizer
 
@@ -23,15 +25,17 @@ ROOT = Path(__file__).resolve().parents[1]
 TOKENIZER = read_tokenizer(ROOT / "demo_pair/large")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test into its group."""
-    for item in items:
-        place = item.nodeid.split("::")[0]
-        for prefix, group in GROUPS.items():
-            if place.startswith(prefix):
-                item.add_marker(pytest.mark.xdist_group(group))
-                break
+class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Each group of tests in one process; all other tests by themselves."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return the group of a test."""
+        return next((group for place, group in GROUPS.items() if nodeid.startswith(place)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped | None:
+    """Take GROUPS for `--dist loadgroup`: xdist's own groups need an older pytest."""
+    return Grouped(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def encode(text: str) -> list[int]:
