@@ -100,32 +100,31 @@ class Room:
 
     def __init__(self, running: int, waiting: int, metrics: Metrics) -> None:
         self.free = asyncio.Semaphore(running)
-        self.waiting, self.most_waiting, self.metrics = 0, waiting, metrics
+        self.inside, self.most, self.metrics = 0, running + waiting, metrics
 
-    def check(self, n: int) -> None:
-        """Raise ApiError if `n` more answers would be too many to wait."""
-        if self.free.locked() and self.waiting + n > self.most_waiting:
+    def enter(self, n: int) -> None:
+        """Let `n` more answers in; ApiError if these would be too many to wait."""
+        if self.inside + n > self.most:
             raise ApiError(
-                f"{self.waiting} answers wait already; try again later",
+                f"{self.inside} answers are written or wait already; try again later",
                 HTTPStatus.TOO_MANY_REQUESTS,
                 retry_after_s=RETRY_AFTER_S,
             )
+        self.inside += n
+
+    def leave(self) -> None:
+        """Let one out."""
+        self.inside -= 1
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a place and hold it."""
-        self.waiting += 1
-        self.metrics.waiting.inc()
-        try:
+        with self.metrics.waiting.track_inprogress():
             await self.free.acquire()
-        finally:
-            self.waiting -= 1
-            self.metrics.waiting.dec()
-        self.metrics.running.inc()
         try:
-            yield
+            with self.metrics.running.track_inprogress():
+                yield
         finally:
-            self.metrics.running.dec()
             self.free.release()
 
 
@@ -308,13 +307,15 @@ class Service:
             _ = one.budget  # before any of them waits
             for role in one.served.answering.method.roles:
                 self.engines[role].connected()
-        self.room.check(len(wanted))
+        self.room.enter(len(wanted))
         queue: asyncio.Queue[tuple[int, Piece | Ended] | None] = asyncio.Queue()
 
         def putting(n: int) -> Callable[[Piece | Ended], None]:
             return lambda item: queue.put_nowait((n, item))
 
         tasks = [asyncio.create_task(self._write(one, putting(n))) for n, one in enumerate(wanted)]
+        for task in tasks:
+            task.add_done_callback(lambda _: self.room.leave())
         all_of_them = asyncio.gather(*tasks)
         all_of_them.add_done_callback(lambda _: queue.put_nowait(None))
         try:

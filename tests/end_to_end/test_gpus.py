@@ -1,22 +1,24 @@
 """Jobs on the GPUs of one machine: told apart, checked before the first; with a scripted driver."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests import scripted
-from tests.end_to_end.conftest import checkout, held, reduced, run, started, until
+from tests.end_to_end.conftest import (
+    checkout,
+    held,
+    path_with_driver,
+    reduced,
+    run,
+    started,
+    until,
+)
 
 pytestmark = pytest.mark.end_to_end
 
 ANSWERS = ("snakemake", "--cores", "16", "--", "results/demo/generations/small")
-UUIDS = [f"GPU-5a2b91c0-0000-0000-0000-00000000000{i}" for i in range(2)]
-PROGRAMS = {
-    "nvidia-smi": "\n".join(f"echo {i}, {uuid}, 580.65.06, N/A" for i, uuid in enumerate(UUIDS)),
-    "gcc": "exit 0",
-}
 
 
 @pytest.fixture
@@ -42,11 +44,7 @@ def test_a_machine_without_gpus_is_told_so_before_any_job(on_gpus: Path) -> None
 
 
 def test_jobs_run_side_by_side_each_on_a_gpu_of_its_own(on_gpus: Path, tmp_path: Path) -> None:
-    for name, text in PROGRAMS.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
-        (tmp_path / name).chmod(0o755)
-    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    log = tmp_path / "requests"
+    path, log = path_with_driver(tmp_path), tmp_path / "requests"
     with held(on_gpus, 1), started(on_gpus, *ANSWERS, PATH=path, SCRIPTED_LOG=str(log)):
         # While they are held, no job ends.
         until(lambda: {line["gpus"] for line in scripted.requests(log)} == {"0", "1"}, "two jobs")

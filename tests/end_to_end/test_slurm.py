@@ -21,6 +21,7 @@ from tests.end_to_end.conftest import (
     few_methods,
     held,
     kept,
+    path_with_driver,
     processes_in,
     run,
     started,
@@ -75,10 +76,12 @@ def left_in(folder: Path) -> list[str]:
 
 
 @contextmanager
-def submitting(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def submitting(
+    folder: Path, *arguments: str, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Snakemake with the Slurm profile, under way."""
     try:
-        with started(folder, *SNAKEMAKE, *arguments) as process:
+        with started(folder, *SNAKEMAKE, *arguments, **variables) as process:
             yield process
     finally:
         if jobs := jobs_in(folder, "PENDING", "RUNNING"):
@@ -203,10 +206,11 @@ def on_gpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_engines_share_out_the_gpus_of_an_allocation_and_ctrl_c_leaves_nothing(
-    on_gpus: Path,
+    on_gpus: Path, tmp_path: Path
 ) -> None:
     target = "results/demo/generations/spec_think"
-    with held(on_gpus, 0), submitting(on_gpus, target) as snakemake:
+    path = path_with_driver(tmp_path)
+    with held(on_gpus, 0), submitting(on_gpus, target, PATH=path) as snakemake:
         engines = servers_in(on_gpus, 2)
         cards = {engine.environ()["CUDA_VISIBLE_DEVICES"] for engine in engines}
         job = slurm("scontrol", "show", "job", job_of(on_gpus, "spec_think"))
