@@ -33,7 +33,7 @@ demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes;
 	dvc repro
 	@python -m stages.report --list
 
-serve: setup ## Serve the bundled pair on 127.0.0.1:8000, with a page (7 minutes the first time, then 1)
+serve: setup ## Serve the bundled pair on 127.0.0.1:8000, with a page (5 minutes the first time, then half a minute)
 	snakemake --cores all --quiet rules progress host -- cue_sets_of_demo
 	relaygen serve --pair demo
 
