@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from stages.analysis.display import shown
+from stages.analysis.display import shown, sizes
 from stages.analysis.listing import FIGURES
 from stages.analysis.plots import MAX_LINES, median_answer, median_trace
 
@@ -31,16 +31,6 @@ def captions(
         f"problem {answer['problem_id']}.",
     }
     return {name: f"{caption} {more[name]}" for name, caption in FIGURES.items()}
-
-
-def sizes(accuracy: pl.DataFrame) -> str:
-    """Return a sentence with the problems of each benchmark, and the answers to each."""
-    rows = accuracy.unique("benchmark", maintain_order=True)
-    parts = [
-        f"{shown(name)} {n} and {k}"
-        for name, n, k in rows.select("benchmark", "n_problems", "n_repeats").iter_rows()
-    ]
-    return f"Problems and answers to each: {'; '.join(parts)}."
 
 
 def pooled(accuracy: pl.DataFrame) -> str:

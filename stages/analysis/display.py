@@ -1,4 +1,6 @@
-"""How tables and figures call methods and benchmarks; own names are printed as they are."""
+"""What tables and figures say alike: names of methods and benchmarks, and numbers of problems."""
+
+import polars as pl
 
 NAMES = {
     "small": "Small model",
@@ -22,5 +24,18 @@ NAMES = {
 
 
 def shown(name: str) -> str:
-    """Return the name that is printed for a method or a benchmark."""
+    """Return the name that is printed for a method or a benchmark: its own if none is known."""
     return NAMES.get(name, name)
+
+
+def sizes(accuracy: pl.DataFrame) -> str:
+    """Return a sentence with the problems of each benchmark, and the answers to each.
+
+    `accuracy`: rows of accuracy.csv; those that hold the paper's values alone have no numbers.
+    """
+    ours = accuracy.drop_nulls("n_problems").unique("benchmark", keep="first", maintain_order=True)
+    parts = [
+        f"{shown(name)} {n} and {k}"
+        for name, n, k in ours.select("benchmark", "n_problems", "n_repeats").iter_rows()
+    ]
+    return f"Problems and answers to each: {'; '.join(parts)}."

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from stages.analysis.display import shown
+from stages.analysis.display import shown, sizes
 from stages.analysis.table_grid import Cell, Grid, digits_of, number, ranked
 
 REFERENCE = Path("workflow/reference/paper.yaml")
@@ -96,18 +96,15 @@ def accuracy_grid(pair: str, table: pl.DataFrame) -> Grid:
     """Print Table 2: a row per method, a column per benchmark, ours and the paper's."""
     methods = table.select("method").unique(maintain_order=True)
     columns = [column_of(methods["method"].to_list(), "method")]
-    sizes = []
     for benchmark in table["benchmark"].unique(maintain_order=True):
         rows = methods.join(
             table.filter(benchmark=benchmark), on="method", how="left", maintain_order="left"
         )
         name, (n, repeats) = shown(benchmark), size(rows)
-        sizes.append(f"{name} {n} and {repeats}")
         columns += value_column(rows, name, "pass_at_1", digits=digits_of(n * repeats))
         columns += value_column(rows, f"{name} (paper)", "paper")
         columns += missing_columns(rows, f"{name}, ")
-    notes = f"Problems and answers to each: {'; '.join(sizes)}. {RANKS}"
-    return grid(f"Pass@1 (%) of the pair {pair}", columns, notes)
+    return grid(f"Pass@1 (%) of the pair {pair}", columns, f"{sizes(table)} {RANKS}")
 
 
 def differences_grid(pair: str, table: pl.DataFrame) -> Grid:

@@ -26,8 +26,7 @@ class Family(Marks):
 
     `template_opens`: whether a rendered chat ends with `think_start`; None: it is not checked.
     `candidates`: words that may become cues; None: the published ones; auto: what opens sentences
-    in the traces. `estimates`: whose line in
-    workflow/reference/plan.yaml is assumed.
+    in the traces. `estimates`: whose line in workflow/reference/plan.yaml is assumed.
     """
 
     prompts: dict[PromptName, dict[Scoring, str]]

@@ -94,12 +94,11 @@ def running(
     log_dir.mkdir(parents=True, exist_ok=True)
     with prepared(wanted) as placed, ExitStack() as stack:
         begun = time.monotonic()
-        ports = {spec.role: at for at, spec in enumerate(placed, start=engines.base_port or 0)}
+        ports = ports_of(placed, engines)
 
         def begin(spec: EngineSpec) -> Engine:
-            port = ports[spec.role] if engines.base_port else None
             log_file = log_dir / f"engine-{spec.role}.log"
-            return stack.enter_context(serving(spec, port, log_file))
+            return stack.enter_context(serving(spec, ports[spec.role], log_file))
 
         started: dict[str, Engine] = {}
         for turn in gpus.turns(placed):
@@ -113,6 +112,12 @@ def running(
                     wait_ready(started[spec.role], begun + engines.start_timeout_s)
         log.info("engines %s ready in %.0f s", ", ".join(started), time.monotonic() - begun)
         yield started
+
+
+def ports_of(placed: list[EngineSpec], engines: Engines) -> dict[str, int | None]:
+    """Return {role: port} from `base_port` on; None for any free one."""
+    first = engines.base_port
+    return {spec.role: first and first + i for i, spec in enumerate(placed)}
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from stages.config.schema import Model
 from stages.config.settings import Settings
 from stages.engine import models
 from stages.generation.traces import SCHEMA, check_ends
-from stages.methods.base import Setting, reasoning_end
+from stages.methods.base import reasoning_end
+from stages.methods.matching import CueSet
+from stages.methods.offline import setting
 from stages.problems.prompts import asked, chat, chat_tokenizer, question
 from stages.runtime.errors import UserError
 from stages.tracking import jsonl
@@ -81,8 +83,7 @@ class Importer:
         """Return one trace, as traces.parquet has it."""
         prompt, text = self.opened(prompt, text)
         ids = trace_files.encode(text, self.tokenizer, where)
-        setting = Setting([], 0, self.decode, self.encode, marks=self.family.marks)
-        end = reasoning_end(ids, setting)
+        end = reasoning_end(ids, setting(self.tokenizer, CueSet(()), 0, self.family.marks))
         number = self.number(str(row.get("problem_id", prompt)))
         return {
             "problem_id": number,
@@ -116,10 +117,6 @@ class Importer:
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def decode(self, ids: Any) -> str:
-        """Return the text of tokens."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=False)
 
 
 def table(path: Path, served: Model, family: Family) -> pl.DataFrame:

@@ -11,8 +11,8 @@ import orjson
 
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
+from stages.serving import KEY
 
-KEY = "RELAYGEN_API_KEY"
 COLOURS = {"large": "\x1b[34m", "small": "\x1b[33m"}
 PLAIN = "\x1b[0m"
 CUE = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"

@@ -30,6 +30,7 @@ from stages.generation import asking
 from stages.problems.prompts import chat_tokenizer
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
+from stages.serving import KEY
 from stages.serving.app import application
 from stages.serving.metrics import Metrics
 from stages.serving.service import Room, Served, Service
@@ -37,7 +38,6 @@ from stages.serving.supervisor import Supervised, start_all, stop_all
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import Target
 
-KEY = "RELAYGEN_API_KEY"
 SHORTEST_KEY = 16
 LOGS = Path("logs/serve")
 LAST_ANSWERS_S = 5.0  # that a server which is stopped waits for
@@ -207,10 +207,10 @@ async def begin(
 ) -> None:
     """Serve methods on engines that have their GPUs."""
     metrics = Metrics()
-    ports = [params.engines.base_port and params.engines.base_port + i for i in range(len(placed))]
+    ports = server.ports_of(placed, params.engines)
     engines = {
-        spec.role: Supervised(spec, port, params.engines, params.infer, LOGS, metrics)
-        for spec, port in zip(placed, ports, strict=True)
+        spec.role: Supervised(spec, ports[spec.role], params.engines, params.infer, LOGS, metrics)
+        for spec in placed
     }
     table = {one.name: one for one in methods}
     tokenizer = chat_tokenizer(params.pair(args.pair).engines["large"])

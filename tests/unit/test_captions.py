@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from stages.analysis.captions import pooled, rare, sizes
+from stages.analysis.captions import pooled, rare
+from stages.analysis.display import sizes
 
 pytestmark = pytest.mark.unit
 
