@@ -33,6 +33,7 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         return next((group for place, group in GROUPS.items() if nodeid.startswith(place)), nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped | None:
     """Take GROUPS for `--dist loadgroup`: xdist's own groups need an older pytest."""
     return Grouped(config, log) if config.getvalue("dist") == "loadgroup" else None

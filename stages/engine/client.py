@@ -9,7 +9,7 @@ import asyncio
 import logging
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import aiohttp
 import orjson
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    import psutil
     from tokenizers import Tokenizer
 
     from stages.config.schema import Infer, Sampling
-    from stages.engine.server import Engine
 
 GENERATE = "/inference/v1/generate"
 DRAFTS = "vllm:spec_decode_num_drafts_total"
@@ -55,10 +55,32 @@ class LaterError(BadReplyError):
         self.pause_s = pause_s
 
 
+class Server(Protocol):
+    """What a client needs of an engine, started by this process or not.
+
+    `drafts`: whether it drafts tokens. `ended`: how its process ended, None while it runs.
+    `processes`: that it runs in, as far as they are on this machine.
+    """
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def drafts(self) -> bool: ...
+    @property
+    def ended(self) -> str | None: ...
+    @property
+    def processes(self) -> list[psutil.Process]: ...
+    def lost(self, ailment: str | None = None) -> UserError: ...
+
+
 class Client:
     """A client of one engine; use as an async context manager."""
 
-    def __init__(self, engine: Engine, sampling: Sampling | None, infer: Infer) -> None:
+    def __init__(self, engine: Server, sampling: Sampling | None, infer: Infer) -> None:
         self.engine, self.sampling, self.infer = engine, sampling, infer
 
     async def __aenter__(self) -> Self:
@@ -196,7 +218,7 @@ class Client:
                 failure = self._in_words(error)
                 pause_s = max(2.0**attempt, getattr(error, "pause_s", 0.0))
             log.warning("engine '%s': %s", self.engine.role, failure)
-            if not self.engine.alive:
+            if self.engine.ended:
                 raise self.engine.lost()
         raise RequestFailedError(f"engine '{self.engine.role}': {failure}")
 

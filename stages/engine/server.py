@@ -17,11 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from stages.config import variables
 from stages.config.schema import Engines
@@ -72,13 +73,25 @@ class Engine:
         """Return whether the server process still runs."""
         return self.process.poll() is None
 
+    @property
+    def ended(self) -> str | None:
+        """Return how the server process ended; None while it runs."""
+        return None if self.alive else f"exit code {self.process.returncode}"
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """Return the server's process and all that it has started."""
+        with suppress(psutil.NoSuchProcess):
+            server = psutil.Process(self.process.pid)
+            return [server, *server.children(recursive=True)]
+        return []
+
     def lost(self, ailment: str | None = None) -> UserError:
         """Return what to raise once it serves no more; `ailment`: None for a process that ended."""
         said = "".join(f", {error}" for error in causes_in(self.log_file)[-1:])
         return UserError(
-            f"engine '{self.role}' serves no more "
-            f"({ailment or f'exit code {self.process.returncode}'}{said}); see {self.log_file}. "
-            "Finished answers are kept: run again to go on"
+            f"engine '{self.role}' serves no more ({ailment or self.ended}{said}); "
+            f"see {self.log_file}. Finished answers are kept: run again to go on"
         )
 
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import aiohttp
 import psutil
 
-from stages.engine.server import Engine
+from stages.engine.client import Server
 
 EVERY_S = 2.0
 REPLY_WITHIN_S = 20.0  # long: a server that puts many margins into JSON does nothing else meanwhile
@@ -16,7 +16,7 @@ STRIKES = 3  # in a row
 
 
 @asynccontextmanager
-async def watched(engines: Iterable[Engine]) -> AsyncIterator[None]:
+async def watched(engines: Iterable[Server]) -> AsyncIterator[None]:
     """Cancel what runs inside, and raise UserError, once an engine has died or serves no more."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -28,9 +28,9 @@ async def watched(engines: Iterable[Engine]) -> AsyncIterator[None]:
         raise errors.exceptions[0] from None
 
 
-async def until_gone(engine: Engine) -> None:
+async def until_gone(engine: Server) -> None:
     """Raise UserError once the engine has died, or is not well again and again."""
-    strikes, processes = 0, processes_of(engine)
+    strikes, processes = 0, engine.processes
     timeout = aiohttp.ClientTimeout(REPLY_WITHIN_S)
     async with aiohttp.ClientSession(engine.url, timeout=timeout) as http:
         while strikes < STRIKES:
@@ -40,23 +40,15 @@ async def until_gone(engine: Engine) -> None:
     raise engine.lost(ailment)
 
 
-async def ailment_of(engine: Engine, http: aiohttp.ClientSession) -> str | None:
+async def ailment_of(engine: Server, http: aiohttp.ClientSession) -> str | None:
     """Return what is wrong with an engine, None if nothing is."""
-    if not engine.alive:
-        return f"exit code {engine.process.returncode}"
+    if engine.ended:
+        return engine.ended
     try:
         async with http.get("/health") as reply:
             return None if reply.status == HTTPStatus.OK else f"/health: {reply.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
         return f"/health: {type(error).__name__}"
-
-
-def processes_of(engine: Engine) -> list[psutil.Process]:
-    """Return an engine's server and all that it has started."""
-    with suppress(psutil.NoSuchProcess):
-        server = psutil.Process(engine.process.pid)
-        return [server, *server.children(recursive=True)]
-    return []
 
 
 def standstill(processes: Iterable[psutil.Process]) -> str | None:

@@ -369,6 +369,7 @@ def provenance(
 @command(
     "relaygen serve --pair demo",
     "relaygen serve --pair demo --methods relaygen,relaygen_eagle3,large --port 8080",
+    "relaygen serve --pair qwen3 --large-url http://node1:8001 --small-url http://node2:8001",
 )
 def serve(
     context: typer.Context,
@@ -390,6 +391,16 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(help="Answers that may wait for their turn; more are refused.")
     ] = 64,
+    large_url: Annotated[
+        str | None,
+        typer.Option(
+            help="A vLLM server of the large model that runs already; key: $RELAYGEN_LARGE_KEY."
+        ),
+    ] = None,
+    small_url: Annotated[
+        str | None,
+        typer.Option(help="The same of the small model; key: $RELAYGEN_SMALL_KEY."),
+    ] = None,
     log: Log = None,
 ) -> None:
     """Serve a pair's methods as the models of an OpenAI-style API, with a page to watch them.

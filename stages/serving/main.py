@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvloop
 from aiohttp import web
@@ -32,9 +33,10 @@ from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.serving import KEY
 from stages.serving.app import application
+from stages.serving.elsewhere import Elsewhere, Found, Needs, key_variable
 from stages.serving.metrics import Metrics
 from stages.serving.service import Room, Served, Service
-from stages.serving.supervisor import Supervised, start_all, stop_all
+from stages.serving.supervisor import Kept, Supervised, start_all, stop_all
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import Target
 
@@ -100,6 +102,29 @@ def mined(pair: str, name: str) -> list[str]:
     return words_in(file)
 
 
+def elsewhere(args: argparse.Namespace, settings: list[Settings]) -> list[Elsewhere]:
+    """Return the engines that run already; UserError if no method needs one of them."""
+    found = []
+    for role, url in (("large", args.large_url), ("small", args.small_url)):
+        if url is None:
+            continue
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise UserError(f"--{role}-url {url}: not an address such as http://127.0.0.1:8001")
+        if not any(role in one.method.roles for one in settings):
+            raise UserError(f"--{role}-url: no method that is served needs '{role}'")
+        base = url.rstrip("/").removesuffix("/v1")
+        found.append(Elsewhere(role, base, os.environ.get(key_variable(role), "")))
+    return found
+
+
+def needs(methods: list[Served]) -> Needs:
+    """Return what methods ask of an engine."""
+    asked = [one.answering for one in methods]
+    lists = [words for one in asked for words in (one.cues, one.marks.sentence_ends)]
+    length = max(one.max_model_len for one in methods)
+    return Needs(asked[0].tokenizer, length, max(map(len, lists)) + 1)  # and the reasoning's end
+
+
 def wanted_engines(params: Params, settings: list[Settings]) -> list[EngineSpec]:
     """Return the engines that some methods need, each once."""
     wanted = {
@@ -115,7 +140,8 @@ async def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, with the engines up; print `ready` of the port."""
     engines = list(service.engines.values())
-    for turn in turns([one.spec for one in engines]):
+    await start_all([one for one in engines if isinstance(one, Found)])
+    for turn in turns([one.spec for one in engines if isinstance(one, Supervised)]):
         await start_all([service.engines[spec.role] for spec in turn])
     keepers = [asyncio.create_task(one.keep()) for one in engines]
     runner = web.AppRunner(
@@ -161,12 +187,18 @@ def greeting(host: str, port: int, key: str, is_new: bool, names: Mapping[str, S
             f"page: {url}/?key={key}",
             f"curl {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\",
             "  -H 'Content-Type: application/json' \\",
-            f"""  -d '{{"model": "{next(iter(names))}", "messages": [{{"role": "user", """
+            f"""  -d '{{"model": "{shown_first(names)}", "messages": [{{"role": "user", """
             """"content": "What is 12 + 30?"}]}'""",
         ]
     else:
         lines.append(f"page: {url}/?key=KEY, with the key that you gave")
     return "\n".join(lines)
+
+
+def shown_first(methods: Mapping[str, Served]) -> str:
+    """Return the method for an example: the first that both models write."""
+    both = [name for name, one in methods.items() if len(one.answering.method.roles) > 1]
+    return (both or list(methods))[0]
 
 
 def arguments() -> argparse.Namespace:
@@ -176,6 +208,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free one")
     parser.add_argument("--key-file", type=Path, help="a file with the key")
+    parser.add_argument("--large-url", help="a vLLM server of the large model that runs already")
+    parser.add_argument("--small-url", help="a vLLM server of the small model that runs already")
     parser.add_argument("--max-waiting", type=int, default=64, help="answers that may wait")
     return parser.parse_args()
 
@@ -190,11 +224,21 @@ def main() -> None:
         raise UserError(f"--host {args.host}: others can reach it: give a key of your own ({KEY})")
     names = methods_of(params, args.pair, args.methods)
     found = [served(params, args.pair, name) for name in names]
+    there = elsewhere(args, [settings for _, settings in found])
     LOGS.mkdir(parents=True, exist_ok=True)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
-    with server.prepared(wanted_engines(params, [one for _, one in found])) as placed:
-        print(f"starting {', '.join(one.role for one in placed)}; logs in {LOGS}", file=sys.stderr)
-        uvloop.run(begin(params, args, [one for one, _ in found], placed, key, is_new))
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    roles_there = {one.role for one in there}
+    wanted = [
+        spec
+        for spec in wanted_engines(params, [settings for _, settings in found])
+        if spec.role not in roles_there
+    ]
+    with server.prepared(wanted) as placed:
+        if placed:
+            roles = ", ".join(one.role for one in placed)
+            print(f"starting {roles}; logs in {LOGS}", file=sys.stderr)
+        uvloop.run(begin(params, args, [one for one, _ in found], placed, there, key, is_new))
 
 
 async def begin(
@@ -202,16 +246,19 @@ async def begin(
     args: argparse.Namespace,
     methods: list[Served],
     placed: list[EngineSpec],
+    there: list[Elsewhere],
     key: str,
     is_new: bool,
 ) -> None:
-    """Serve methods on engines that have their GPUs."""
+    """Serve methods on engines that have their GPUs, and on those that run already."""
     metrics = Metrics()
     ports = server.ports_of(placed, params.engines)
-    engines = {
+    engines: dict[str, Kept] = {
         spec.role: Supervised(spec, ports[spec.role], params.engines, params.infer, LOGS, metrics)
         for spec in placed
     }
+    for one in there:
+        engines[one.role] = Found(one, needs(methods), params.infer, metrics)
     table = {one.name: one for one in methods}
     tokenizer = chat_tokenizer(params.pair(args.pair).engines["large"])
     room = Room(params.infer.concurrency, args.max_waiting, metrics)

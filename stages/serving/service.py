@@ -22,8 +22,7 @@ from stages.methods.base import model_of
 from stages.problems.spelled_out import control_texts, encoded, masked, without
 from stages.serving.errors import ApiError
 from stages.serving.metrics import Metrics
-from stages.serving.streaming import StreamingClient
-from stages.serving.supervisor import RETRY_AFTER_S, Supervised
+from stages.serving.supervisor import RETRY_AFTER_S, Kept
 from stages.serving.visible import ModelName, Piece, Splitter, StopFoundError, Visible
 
 LEAD = 32  # tokens before a text that can change how it decodes
@@ -131,7 +130,7 @@ class Room:
 class Writing:
     """One answer while it is written."""
 
-    def __init__(self, wanted: Wanted, engines: Mapping[str, Supervised], show: Show) -> None:
+    def __init__(self, wanted: Wanted, engines: Mapping[str, Kept], show: Show) -> None:
         self.wanted = wanted
         base = wanted.served.answering
         self.answering = Answering(
@@ -146,7 +145,7 @@ class Writing:
         sampling = wanted.served.sampling.model_copy(update=wanted.sampling)
         self.under_way: dict[ModelName, int] = {}  # tokens of the request that is not settled
         self.clients = {
-            role: StreamingClient(
+            role: engines[role].streaming(
                 engines[role].connected(), sampling, partial(self._hear, model_of(role))
             )
             for role in base.method.roles
@@ -225,7 +224,7 @@ class Service:
         self,
         served: Mapping[str, Served],
         chat_tokenizer: Any,
-        engines: Mapping[str, Supervised],
+        engines: Mapping[str, Kept],
         room: Room,
         metrics: Metrics,
     ) -> None:

@@ -39,6 +39,8 @@ class StreamingClient(Client):
     Nothing is asked twice: the one who asks can do that.
     """
 
+    path = GENERATE
+
     def __init__(
         self, shared: Client, sampling: Sampling, hear: Callable[[int, str], None]
     ) -> None:
@@ -80,7 +82,7 @@ class StreamingClient(Client):
     async def _chunks(self, body: dict[str, Any]) -> AsyncIterator[Chunk]:
         """Send a request and yield the events of the reply."""
         data = orjson.dumps(body)
-        async with self.http.post(GENERATE, data=data, allow_redirects=False) as response:
+        async with self.http.post(self.path, data=data, allow_redirects=False) as response:
             if response.status != HTTPStatus.OK:
                 failure = f"{response.status} {replies.shown(await response.read())}"
                 if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:

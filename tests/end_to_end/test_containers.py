@@ -201,3 +201,9 @@ def test_an_image_that_cannot_do_is_one_line_before_any_job(
     assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert not (other / "results/demo").exists()
+
+
+def test_the_engines_image_is_the_console_command(images: Images, other: Path) -> None:
+    image = str(images.engine)
+    said = succeed(other, "apptainer", "run", "--cleanenv", image, "serve", "--help")
+    assert "Usage: relaygen serve" in said
