@@ -1,14 +1,19 @@
-"""The large model alone answers the calibration set: what margins are profiled on."""
+"""The large model alone answers the calibration set: what margins are profiled on.
+
+Where the pair has traces already, these are read instead.
+"""
 
 from pathlib import Path
 
+from stages.config.settings import Recorded
 from stages.engine import models
-from stages.generation import asking
+from stages.generation import asking, imported
 from stages.generation.answering import tasks
 from stages.generation.traces import table
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
 from stages.tracking.frames import PROMPTS, read_parquet, write_parquet
+from stages.tracking.recipes import Job
 
 
 def main() -> None:
@@ -20,6 +25,9 @@ def main() -> None:
     command_line.start_log(args.log)
     job = recipes.begin("traces", args)
     settings = job.settings
+    if settings.recorded:
+        write_recorded(job, settings.recorded, args.out)
+        return
     problems = read_parquet(args.problems, PROMPTS)
     todo = tasks(problems, settings.repeats)
     asking.ask(job, settings.method, (), todo, command_line.engine_logs(args.log))
@@ -27,6 +35,13 @@ def main() -> None:
     traces = table(todo, store, models.tokenizer(settings.tokenizer), settings.marks.think_end)
     sessions = (store.session(task.key) for task in todo)
     write_parquet(args.out, traces, provenance.of_answers(job, sessions, args.problems))
+
+
+def write_recorded(job: Job, recorded: Recorded, out: Path) -> None:
+    """Write traces that are there already; no engine is started."""
+    file = Path(recorded.path)
+    traces = imported.table(file, job.settings.tokenizer, recorded.family)
+    write_parquet(out, traces, provenance.derived(job, [file]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stages.analysis.cue_sets import cue_words, reference
 from stages.config import names
-from stages.config.schema import Benchmark, DemoPair, File, Pair, Params
+from stages.config.schema import Benchmark, DemoPair, File, Pair, Params, Traces
 from stages.config.selection import skip_reason
 from stages.runtime.errors import UserError
 
@@ -123,7 +123,7 @@ def files_of(key: str, pair: Pair) -> Iterator[str]:
         yield f"{key}.cues: {error}"
     for kind, sets in (("calibration", pair.calibration), ("benchmarks", pair.benchmarks)):
         for name, one in sets.items():
-            if isinstance(one, File) and not Path(one.path).is_file():
+            if isinstance(one, File | Traces) and not Path(one.path).is_file():
                 yield f"{key}.{kind}.{name}.path: {one.path}: no such file"
 
 

@@ -140,9 +140,19 @@ class File(Given):
         return self
 
 
+class Traces(ProblemSet):
+    """Traces that are there already: cues are mined on them, and nothing is asked."""
+
+    source: Literal["traces"]
+    path: str
+    scoring: Scoring = "math"
+
+
 # A set of problems, where it comes from and how its answers are compared.
 Benchmark = Annotated[DemoPair | Hub | File, Field(discriminator="source")]
 Benchmarks = Annotated[dict[Name, Benchmark], BeforeValidator(catalogue.whole)]
+AnySet = Annotated[DemoPair | Hub | File | Traces, Field(discriminator="source")]
+Calibration = Annotated[dict[Name, AnySet], BeforeValidator(catalogue.whole)]
 
 
 class Model(Block):
@@ -252,7 +262,7 @@ class Pair(Block):
     cue_matching: Literal["boundary", "substring"] = "boundary"
     min_segments: Positive | None = Field(None, description="in place of cues.min_segments")
     as_released: AsReleased = Field(default_factory=AsReleased)
-    calibration: Benchmarks = Field([CALIBRATION], validate_default=True)
+    calibration: Calibration = Field([CALIBRATION], validate_default=True)
     benchmarks: Benchmarks
     speed_benchmark: str = Field(default_factory=first_benchmark)
     ablation_benchmark: str = Field(default_factory=first_benchmark)
@@ -286,7 +296,7 @@ class Pair(Block):
         }
 
     @property
-    def problem_sets(self) -> dict[str, Benchmark]:
+    def problem_sets(self) -> dict[str, AnySet]:
         """Calibration set and benchmarks together."""
         return {**self.calibration, **self.benchmarks}
 
@@ -294,6 +304,12 @@ class Pair(Block):
     def calibration_set(self) -> str:
         """The name of the calibration set."""
         return next(iter(self.calibration))
+
+    @property
+    def recorded(self) -> Traces | None:
+        """The traces that are there already; None if the large model writes them."""
+        found = self.calibration[self.calibration_set]
+        return found if isinstance(found, Traces) else None
 
 
 class Engines(Block):

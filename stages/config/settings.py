@@ -3,10 +3,17 @@
 from typing import Any, Literal
 
 from stages.config.block import Block
-from stages.config.families import Scoring
-from stages.config.schema import Benchmark, Cues, Latency, Model, Sampling
+from stages.config.families import Family, Scoring
+from stages.config.schema import AnySet, Cues, Latency, Model, Sampling
 from stages.methods.base import Marks, Method
 from stages.methods.matching import CueMatching
+
+
+class Recorded(Block):
+    """Traces that are there already, and the family that says how they were asked for."""
+
+    path: str
+    family: Family
 
 
 class Settings(Block):
@@ -19,7 +26,7 @@ class Settings(Block):
     pair: str
     seed: int
     # Problems and their prompts.
-    problem_set: Benchmark
+    problem_set: AnySet
     prompts: dict[str, str]  # {wording: template around a problem}
     template_args: dict[str, Any]  # of the chat template
     think_start: str
@@ -51,6 +58,7 @@ class Settings(Block):
     speed_benchmark: str
     ablation_benchmark: str
     calibration_set: str
+    recorded: Recorded | None  # in place of answers to the calibration set
     # Cues.
     candidates: list[str] | Literal["auto"]  # auto: what opens sentences in the traces
     cues: Cues

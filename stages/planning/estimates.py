@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from stages.config.schema import Benchmark, DemoPair, File
+from stages.config.schema import Benchmark, DemoPair, File, Traces
 from stages.config.selection import benchmarks_of, methods_of
+from stages.generation import imported
 from stages.methods.base import Method
 from stages.planning.assumptions import Assumptions
 from stages.planning.jobs import Job
@@ -114,8 +116,10 @@ def room(pair: PlannedPair, job: Job) -> int | None:
 
 def n_answers(pair: PlannedPair, benchmark: str) -> int:
     """Return problems times repeats."""
-    problems = n_problems(benchmark, pair.settings.problem_sets[benchmark], pair.known)
-    return problems * pair.settings.repeats
+    asked = pair.settings.problem_sets[benchmark]
+    if isinstance(asked, Traces):
+        return sum(1 for _ in imported.rows_of(Path(asked.path)))
+    return n_problems(benchmark, asked, pair.known) * pair.settings.repeats
 
 
 def n_problems(name: str, benchmark: Benchmark, known: Assumptions) -> int:

@@ -31,7 +31,7 @@ def jobs(pair: PlannedPair) -> list[Job]:
     methods, variants = methods_of(pair.params, pair.name), variants_of(pair.params, pair.name)
     every = tuple(dict.fromkeys(chain.from_iterable(m.roles for m in methods.values())))
     return [
-        Job("traces", "large", ("large",), n),
+        *([] if pair.settings.recorded else [Job("traces", "large", ("large",), n)]),
         Job("margins", "small", ("small",), n, prefix_caching=False),
         *(Job("infer", name, method.roles, n, shards) for name, method in methods.items()),
         *(Job("ablation", name, variant.roles, n, shards) for name, variant in variants.items()),

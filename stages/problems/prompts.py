@@ -31,6 +31,8 @@ SCHEMA = pl.Schema(
 def problem_set(name: str, settings: Settings) -> tuple[pl.DataFrame, Row]:
     """Return a problem set with its prompts, and where its problems come from."""
     problems, origin = sources.load(name, settings.problem_set, settings.seed, settings.shuffle)
+    if problems.is_empty():
+        return SCHEMA.to_frame(), origin
     plain, steps = (
         asked(problems["problem"], settings.prompts[one]) for one in get_args(PromptName)
     )

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import constants
 
 from demo_pair import task
-from stages.config.schema import Benchmark, Columns, DemoPair, File, Given, Hub
+from stages.config.schema import AnySet, Columns, DemoPair, File, Given, Hub, Traces
 from stages.engine.hub import check_readable, one_line, unreachable
 from stages.problems import cells
 from stages.runtime.errors import UserError
@@ -39,12 +39,15 @@ class Problem:
 
 
 def load(
-    name: str, benchmark: Benchmark, seed: int, shuffle: bool = True
+    name: str, benchmark: AnySet, seed: int, shuffle: bool = True
 ) -> tuple[pl.DataFrame, Row]:
     """Return the table problem_id, problem (with its options), gold, and where it comes from.
 
-    `shuffle`: whether options are put in an order drawn per problem.
+    `shuffle`: whether options are put in an order drawn per problem. Traces that are there already
+    take the place of problems: there are none.
     """
+    if isinstance(benchmark, Traces):
+        return table([], shuffle, seed), benchmark.model_dump()
     if isinstance(benchmark, DemoPair):
         problems = from_demo_pair(name, benchmark.n_problems, seed)
         origin = {**benchmark.model_dump(), "sha256": checksum(problems)}

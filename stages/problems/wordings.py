@@ -3,11 +3,11 @@
 from typing import get_args
 
 from stages.config.families import Scoring
-from stages.config.schema import Benchmark, Pair
+from stages.config.schema import AnySet, Pair
 from stages.methods.base import PromptName
 
 
-def wordings(pair: Pair, asked: Benchmark) -> dict[str, str]:
+def wordings(pair: Pair, asked: AnySet) -> dict[str, str]:
     """Return {wording: template with {problem}} of a pair; a problem set's own, if it has one."""
     return {
         name: asked.prompt or template(pair, name, asked.scoring) for name in get_args(PromptName)

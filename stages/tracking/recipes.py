@@ -153,6 +153,8 @@ def recipe_of(target: Target, settings: Settings) -> Row:
     files = [Path(name) for name in about.files]
     if "problem_set" in about.settings and settings.problem_set.source == "file":
         files.append(Path(settings.problem_set.path))
+    if "recorded" in about.settings and settings.recorded:
+        files.append(Path(settings.recorded.path))
     return {
         "stage": target.stage,
         "pair": target.pair,

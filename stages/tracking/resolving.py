@@ -6,7 +6,7 @@ from typing import Any, Literal
 from stages.analysis.cue_sets import candidates, cue_words
 from stages.config import selection
 from stages.config.schema import Cues, Pair, Params
-from stages.config.settings import Settings
+from stages.config.settings import Recorded, Settings
 from stages.methods.base import Method
 from stages.problems.wordings import wordings
 from stages.tracking.files import Row
@@ -49,6 +49,8 @@ def roles_of(params: Params, target: Target) -> list[str]:
     """Return the roles of the engines that a stage starts."""
     if target.stage == "margins":
         return ["small"]
+    if target.stage == "traces" and pair_of(params, target).recorded:
+        return []
     if target.stage == "latency":
         methods = selection.methods_of(params, str(target.pair)).values()
         return list(dict.fromkeys(role for method in methods for role in method.roles))
@@ -106,6 +108,13 @@ def cues_of(params: Params, target: Target) -> Cues:
     return params.cues.model_copy(update={"min_segments": own} if own else {})
 
 
+def recorded_of(params: Params, target: Target) -> Recorded | None:
+    """Return the traces that a pair has already."""
+    pair = pair_of(params, target)
+    traces = pair.recorded
+    return Recorded(path=traces.path, family=pair.family) if traces else None
+
+
 Resolver = Callable[[Params, Target], Any]
 RUN: dict[str, Resolver] = {
     "run": lambda params, target: params.run,
@@ -156,6 +165,7 @@ PAIR: dict[str, Resolver] = {
     "speed_benchmark": lambda params, target: pair_of(params, target).speed_benchmark,
     "ablation_benchmark": lambda params, target: pair_of(params, target).ablation_benchmark,
     "calibration_set": lambda params, target: pair_of(params, target).calibration_set,
+    "recorded": recorded_of,
     "candidates": candidates_of,
     "segment_ends": lambda params, target: pair_of(params, target).family.segment_ends,
     "cues": cues_of,

@@ -56,7 +56,7 @@ STAGES = {
          "shuffle", "tokenizer", "budget", "max_model_len"),
     ),
     "tokenizer": Stage("pair", ("tokenizers", "tokenizer")),
-    "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method")),
+    "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method", "recorded")),
     "margins": Stage("pair", ENGINES),
     "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "segment_ends",
                               "include_prompt")),

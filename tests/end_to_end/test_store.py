@@ -12,6 +12,7 @@ import yaml
 
 from demo_pair import task
 from tests import scripted
+from tests.conftest import TOKENIZER
 from tests.end_to_end.conftest import (
     Resumed,
     held,
@@ -116,3 +117,18 @@ def test_results_of_snakemake_are_recorded_where_they_are_up_to_date(copy: Path)
     recorded = relaygen(copy, "record")
     assert "score" in recorded.stdout + recorded.stderr
     assert "score@demo" in json.loads(succeed(copy, "dvc", "status", "--json"))
+
+
+def test_traces_that_are_there_already_give_the_same_cues_and_nothing_is_asked(copy: Path) -> None:
+    results = copy / "results/demo"
+    cues = (results / "cues.csv").read_bytes()
+    traces = pl.read_parquet(results / "traces.parquet", columns=["prompt_ids", "text"])
+    lines = [
+        json.dumps({"prompt": TOKENIZER.decode(ids, skip_special_tokens=False), "text": text})
+        for ids, text in traces.iter_rows()
+    ]
+    (copy / "ours.jsonl").write_text("\n".join(lines))
+    change(copy, calibration={"ours": {"source": "traces", "path": "ours.jsonl"}})
+    assert not asked(copy, "results/demo/cues.csv")
+    assert pl.read_parquet(results / "traces.parquet")["text"].to_list() == traces["text"].to_list()
+    assert (results / "cues.csv").read_bytes() == cues

@@ -67,7 +67,7 @@ rule traces:
     resources:
         mem_mb=8000,
         runtime=720,
-        gpu=lambda w: gpus(w.pair, ["large"]),
+        gpu=lambda w: gpus(w.pair, [] if PARAMS.pair(w.pair).recorded else ["large"]),
     params:
         recipe=lambda w: recipe("traces", w.pair),
     message:
