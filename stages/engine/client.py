@@ -158,6 +158,7 @@ class Client:
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
             "seed": seed,
+            **({"logprobs": request.logprobs} if request.logprobs else {}),
             **(self.sampling.given() if self.sampling else {}),
         }
 

@@ -55,11 +55,30 @@ class Choice(Part):
     stop_reason: str | int | None
 
 
+class Alternative(Part):
+    """One of the likeliest tokens at a position."""
+
+    logprob: float
+
+
+class Position(Part):
+    """The token that was drawn at a position, and the likeliest, in no order."""
+
+    top_logprobs: list[Alternative] = Field(min_length=2)
+
+
+class Logprobs(Part):
+    """Log probabilities, position by position."""
+
+    content: list[Position]
+
+
 class TokensChoice(Choice):
     """A completion as token ids, with their text."""
 
     token_ids: list[TokenId] = Field(min_length=1)
     text: str
+    logprobs: Logprobs | None = None
 
 
 class Message(Part):
@@ -97,7 +116,25 @@ def tokens_completion(content: bytes, request: Request) -> Completion:
     choice = reply.choices[0]
     if len(choice.token_ids) > request.max_tokens:
         raise BadReplyError(f"{len(choice.token_ids)} tokens, {request.max_tokens} were asked for")
-    return completion(choice, reply.usage, choice.token_ids, choice.text, request)
+    found = completion(choice, reply.usage, choice.token_ids, choice.text, request)
+    return replace(found, likeliest=likeliest(choice)) if request.logprobs else found
+
+
+def likeliest(choice: TokensChoice) -> tuple[tuple[float, ...], ...]:
+    """Return the log probabilities at each position, in descending order.
+
+    Raises BadReplyError if they are missing.
+    """
+    positions = choice.logprobs.content if choice.logprobs else []
+    if len(positions) != len(choice.token_ids):
+        raise BadReplyError(
+            f"log probabilities of {len(positions)} tokens, {len(choice.token_ids)} were written: "
+            "this method needs those of each token"
+        )
+    return tuple(
+        tuple(sorted((one.logprob for one in position.top_logprobs), reverse=True))
+        for position in positions
+    )
 
 
 def text_completion(
@@ -161,7 +198,7 @@ def settled(given: Completion, prompt_ids: Sequence[int], tokenizer: Tokenizer) 
         if (n := needed(written, text, given.stop)) is None:
             ids_say = shown(written.first(len(given.token_ids)))
             raise BadReplyError(f"its ids say {ids_say}, its text is {shown(text)}")
-    return replace(given, token_ids=given.token_ids[:n], text=text)
+    return replace(given, token_ids=given.token_ids[:n], text=text, likeliest=given.likeliest[:n])
 
 
 def needed(written: Written, text: str, stop: str | None) -> int | None:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ValidationError
 
 from stages.methods.base import Method
 
-SHARED = ("base", "matching", "offline")
+SHARED = ("base", "matching", "offline", "policies")
 KINDS = sorted(
     module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED
 )

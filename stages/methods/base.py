@@ -5,13 +5,14 @@ the same machine runs with engines, in a replay and in a test.
 """
 
 import itertools
+import re
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stages.config.block import Block
 
@@ -27,10 +28,22 @@ class Marks(Block):
     """What divides a text: the end of the reasoning, and the ends of sentences.
 
     The defaults are those of the paper. `sentence_ends`: where the small model of a relay stops.
+    `content`: a regular expression, found in a token that carries content rather than wording.
     """
 
     think_end: str = Field("</think>", min_length=1)
     sentence_ends: list[str] = Field([".", "!", "?", "\n\n"], min_length=1)
+    content: str = Field("[0-9]", min_length=1)
+
+    @field_validator("content")
+    @classmethod
+    def a_pattern(cls, content: str) -> str:
+        """A pattern that cannot be read would find nothing."""
+        try:
+            re.compile(content)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return content
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,8 @@ class Request:
     """One call of an engine: continue `prompt_ids` by at most `max_tokens` tokens.
 
     `prompt_ids` may be the machine's own list, which grows with the next `feed`. `stop`: strings at
-    which the engine stops. `tentative`: `feed` may drop all of the completion.
+    which the engine stops. `tentative`: `feed` may drop some or all of the completion. `logprobs`:
+    how many of the likeliest tokens at each position are to come with their log probabilities.
     """
 
     engine: str
@@ -46,6 +60,7 @@ class Request:
     max_tokens: int
     stop: tuple[str, ...] = ()
     tentative: bool = False
+    logprobs: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,8 @@ class Completion:
     """What an engine wrote. `stop`: the stop string that matched, None if the model ended the text.
 
     `text` ends with the stop string; `token_ids` end with the whole token that completed it.
-    `cached_tokens`: tokens of the prompt that were in the prefix cache.
+    `cached_tokens`: tokens of the prompt that were in the prefix cache. `likeliest`: log
+    probabilities of the likeliest tokens at each position, in descending order, if asked for.
     """
 
     token_ids: list[int]
@@ -61,6 +77,7 @@ class Completion:
     finish_reason: FinishReason
     stop: str | None = None
     cached_tokens: int = 0
+    likeliest: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass
@@ -155,6 +172,11 @@ class Method(Block, ABC):
     @property
     def hands_over_text(self) -> bool:
         """Return whether requests are text instead of token ids, as in the released code."""
+        return False
+
+    @property
+    def reads_probabilities(self) -> bool:
+        """Return whether it goes by the probabilities that come with tokens."""
         return False
 
     @abstractmethod

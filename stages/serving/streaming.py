@@ -11,7 +11,7 @@ from pydantic import Field
 from stages.config.schema import Sampling
 from stages.engine import replies
 from stages.engine.client import GENERATE, Client, RequestFailedError, RequestRefusedError
-from stages.engine.replies import BadReplyError, Part, TokenId, Usage
+from stages.engine.replies import BadReplyError, Logprobs, Part, Position, TokenId, Usage
 from stages.methods.base import Completion, Request
 
 EVENT, LAST = b"data: ", b"[DONE]"
@@ -24,6 +24,7 @@ class StreamedChoice(Part):
     text: str
     finish_reason: str | None
     stop_reason: str | int | None
+    logprobs: Logprobs | None = None
 
 
 class Chunk(Part):
@@ -61,11 +62,13 @@ class StreamingClient(Client):
     async def _streamed(self, request: Request, body: dict[str, Any]) -> Completion:
         """Put the events of a stream together."""
         ids: list[int] = []
+        positions: list[Position] = []
         text, last, usage = "", None, Usage()
         async for chunk in self._chunks(body):
             usage = chunk.usage or usage
             for choice in chunk.choices:
                 ids += choice.token_ids or []
+                positions += choice.logprobs.content if choice.logprobs else []
                 text += choice.text
                 last = choice
                 # The last one may end with a token that ends the turn: it is not shown.
@@ -73,8 +76,11 @@ class StreamingClient(Client):
                 self.hear(len(choice.token_ids or []), shown)
         if last is None:
             raise BadReplyError("no tokens")
+        logprobs = {"content": [one.model_dump() for one in positions]}
         whole = {
-            "choices": [{**last.model_dump(), "token_ids": ids, "text": text}],
+            "choices": [
+                {**last.model_dump(), "token_ids": ids, "text": text, "logprobs": logprobs}
+            ],
             "usage": usage.model_dump(),
         }
         return replies.tokens_completion(orjson.dumps(whole), request)

@@ -34,7 +34,7 @@ from tests.end_to_end.conftest import (
 pytestmark = pytest.mark.end_to_end
 
 KEY = "a-key-for-tests-alone"
-METHODS = ("large", "relaygen")
+METHODS = ("large", "relaygen", "small_first")
 PROBLEM = next(task.problems("chains_short", 1, seed=1)).prompt
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": PROBLEM}], "seed": 1}
 
@@ -75,6 +75,11 @@ def serving(folder: Path, *options: str, **variables: str) -> Iterator[Server]:
     """A server of a checkout, with cues from a file."""
     params = few_methods()
     params["pairs"]["demo"]["cues"] = "own.yaml"
+    params["methods"]["small_first"] = {
+        **{"kind": "relay", "large": "large", "small": "small", "cues": "none"},
+        **{"starts": "small", "stay": {"until": "end"}, "leave": {"at": "token"}},
+        "early": {"margin": 0.6},
+    }
     checkout(folder, params)
     (folder / "own.yaml").write_text("[Thus, Now, 'So ']\n")
     command = ("python", "-m", "stages.runtime.main", "serve", "--pair", "demo", "--port", "0")
@@ -119,7 +124,7 @@ def test_a_stream_says_what_the_whole_reply_says(server: Server, method: str) ->
     message = server.chat(method).choices[0].message
     reasoning, content, chunks = streamed(server, model=method)
     assert (reasoning, content) == (message.reasoning, message.content)  # type: ignore[attr-defined]
-    assert len(chunks) > 50
+    assert len(chunks) > 30
 
 
 def test_reasoning_stands_apart_from_the_content(server: Server) -> None:

@@ -42,6 +42,7 @@ BY_TOKENS: dict[str, dict[str, Any]] = {
     "token ids alone": {"output_mode": "tokens"},
     "margins": {"output_mode": "tokens", "sampling_params": MARGINS | {"detokenize": False}},
     "margins with text": {"sampling_params": MARGINS},
+    "probabilities": {"sampling_params": SAMPLING | {"logprobs": 3}},
     "no tokens": {"sampling_params": SAMPLING | {"max_tokens": 0}},
     "empty prompt": {"token_ids": []},
     "prompt that is too long": {"token_ids": 3000 * [5]},

@@ -113,8 +113,11 @@ class Api:
         mode = body.get("output_mode", "tokens")
         ids: list[int] = body["token_ids"]
         text, cached = await self.engine.write(ids, sampling, body.get("cache_salt"))
+        asked = sampling["logprobs"]
+        logprobs = self.engine.written_logprobs(ids, text, asked) if asked else None
         if body.get("stream"):
-            return await self.stream(request, text, usage(len(ids), text, cached, created=None))
+            used = usage(len(ids), text, cached, created=None)
+            return await self.stream(request, text, used, logprobs)
         n = sampling["prompt_logprobs"]
         choice = {
             "index": 0,
@@ -124,7 +127,7 @@ class Api:
             "routed_experts": None,
             "sampling_mask": None,
             "weight_versions": [{"version": "default", "start": 0, "end": len(text.token_ids)}],
-            "logprobs": None,
+            "logprobs": logprobs,
         }
         content = {
             "request_id": f"generate-tokens-{uuid4().hex[:16]}",
@@ -143,7 +146,9 @@ class Api:
         }
         return reply(content)
 
-    async def stream(self, request: web.Request, text: Text, usage: Json) -> web.StreamResponse:
+    async def stream(
+        self, request: web.Request, text: Text, usage: Json, logprobs: Json | None
+    ) -> web.StreamResponse:
         """Token ids there and back, an event for each token, or for as many as are drafted."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         await response.prepare(request)
@@ -162,7 +167,7 @@ class Api:
                 "sampling_mask": None,
                 "weight_versions": None,
                 "text": text.text[begun:end],
-                "logprobs": None,
+                "logprobs": logprobs and {"content": logprobs["content"][at : at + step]},
             }
             if last:
                 version = {"version": "default", "start": 0, "end": len(text.token_ids)}

@@ -29,6 +29,7 @@ DEFAULTS: Json = {
     "temperature": 1.0,
     "seed": None,
     "prompt_logprobs": None,
+    "logprobs": None,
     "detokenize": True,
 }
 REASONS = ("stop", "length", "abort", "error", "repetition")
@@ -233,6 +234,24 @@ class Engine:
             )
             place, at = place + 1, at + piece.count(".")
         return entries
+
+    def written_logprobs(self, ids: Sequence[int], text: Text, n: int) -> Json:
+        """Log probabilities of the tokens that were written, as the server has them with text."""
+        entries = self.logprobs([*ids, *text.token_ids], n, with_text=True)[len(ids) :]
+        return {"content": [as_content(entry) for entry in entries if entry]}
+
+
+def as_content(entry: Json) -> Json:
+    """A position's log probabilities in the form of the chat endpoint."""
+    tokens = [
+        {
+            "token": one["decoded_token"],
+            "logprob": one["logprob"],
+            "bytes": list(one["decoded_token"].encode()),
+        }
+        for one in entry.values()
+    ]
+    return {**tokens[0], "top_logprobs": tokens}
 
 
 def start_core() -> subprocess.Popen[bytes]:

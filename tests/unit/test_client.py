@@ -97,6 +97,16 @@ async def test_tokens_go_there_and_come_back() -> None:
     assert completion == Completion([7], " so", "stop", "so", cached_tokens=2)
 
 
+@pytest.mark.parametrize(("n", "asked"), [(0, {}), (3, {"logprobs": 3})])
+async def test_probabilities_are_asked_for_only_where_they_are_needed(
+    n: int, asked: dict[str, int]
+) -> None:
+    async with client(says("")) as made:
+        body = made.body(Request("small", [5], 10, ("so",), logprobs=n), 1, "salt")
+    sent = body["sampling_params"]
+    assert {name: value for name, value in sent.items() if "logprobs" in name} == asked
+
+
 async def test_text_is_sent_as_a_whole_chat_after_a_look_up_of_the_model() -> None:
     completion, sent = await completed(
         lambda one, request: one.complete_text(request, 1, "salt", TOKENIZER)

@@ -205,7 +205,7 @@ def kinds(block: type[Block] = Block) -> Iterator[type[Block]]:
 
 
 def test_every_key_of_params_is_explained() -> None:
-    text = (DOCS / "configuration.md").read_text()
+    text = "".join((DOCS / f"{page}.md").read_text() for page in ("configuration", "policies"))
     sections = set(re.findall(r"^## (\w+)", text, re.MULTILINE)) | {"methods", "ablation"}
     keys = {key for kind in kinds() for key in kind.model_fields}
     assert keys <= code_spans(text) | sections

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,41 @@ def test_a_reply_that_is_no_completion_is_told_in_one_line(content: Any, message
         read(content)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def positions(*found: tuple[float, ...]) -> dict[str, Any]:
+    """Log probabilities as the server has them: the token that was drawn, then the likeliest."""
+    return {
+        "content": [
+            {"token": "x", "logprob": one[0], "top_logprobs": [{"logprob": p} for p in one]}
+            for one in found
+        ]
+    }
+
+
+def read_sure(content: dict[str, Any]) -> Completion:
+    return tokens_completion(json.dumps(content).encode(), replace(REQUEST, logprobs=3))
+
+
+def test_the_likeliest_of_each_position_are_in_descending_order() -> None:
+    found = positions((-2.0, -0.1, -3.0), (-0.2, -1.0, -4.0), (-0.5, -1.5))
+    expected = ((-0.1, -2.0, -3.0), (-0.2, -1.0, -4.0), (-0.5, -1.5))
+    assert read_sure(reply(logprobs=found)).likeliest == expected
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "message"),
+    [
+        (None, "log probabilities of 0 tokens, 3 were written"),
+        (positions((-0.1, -2.0)), "log probabilities of 1 tokens, 3 were written"),
+        (positions(*[(-0.1,)] * 3), "top_logprobs: List should have at least 2 items"),
+    ],
+)
+def test_a_reply_without_the_probabilities_that_were_asked_for_is_none(
+    logprobs: Any, message: str
+) -> None:
+    with pytest.raises(BadReplyError, match=message):
+        read_sure(reply(logprobs=logprobs))
 
 
 def chat(content: Any, **choice: Any) -> dict[str, Any]:
