@@ -21,7 +21,7 @@ export DVC_NO_ANALYTICS := 1
 # Engines import a great deal at every start: let Python keep what it compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo plan bench test test-fast test-gpu serve lint docs lock containers clean
+.PHONY: help setup demo tune plan bench test test-fast test-gpu serve lint docs lock containers clean
 
 help: ## Show the targets, with the time that each takes on two cores where it is known
 	@sed -n 's/^\([a-z/-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -36,6 +36,10 @@ demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes;
 serve: setup ## Serve the bundled pair on 127.0.0.1:8000, with a page (5 minutes the first time, then half a minute)
 	snakemake --cores all --quiet rules progress host -- cue_sets_of_demo
 	relaygen serve --pair demo
+
+tune: setup ## Choose a policy for the bundled pair on its calibration set (TIME)
+	snakemake --cores all --quiet rules progress host -- cue_sets_of_demo results/demo/margins.parquet
+	relaygen tune --pair demo
 
 plan: setup ## Print what a run would do and take, for the pairs of params.yaml (1 second)
 	@relaygen plan

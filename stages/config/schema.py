@@ -10,6 +10,7 @@ from stages.config import catalogue, families
 from stages.config.block import Block
 from stages.config.families import AnyFamily, Scoring
 from stages.config.names import Name, PairName
+from stages.config.tunable import Template
 from stages.config.variables import Variable
 from stages.methods import AnyMethod
 from stages.methods.base import Handoff
@@ -361,6 +362,19 @@ class Latency(Block):
     runs: Positive
 
 
+class Tune(Block):
+    """Policies that `relaygen tune` chooses from. `quantiles`: of the small model's margins.
+
+    `first_problems`: of the calibration set, in the first round. `max_loss`: points of Pass@1 that
+    the chosen one may lose to the large model, there.
+    """
+
+    quantiles: list[Share] = Field(min_length=1)
+    first_problems: Positive
+    max_loss: float = Field(ge=0)
+    policies: dict[Name, Template] = Field(min_length=1)
+
+
 class Tables(Block):
     """Intervals in the tables."""
 
@@ -389,6 +403,7 @@ class Params(Block):
     latency: Latency
     methods: dict[Name, AnyMethod] = Field(min_length=1)
     ablation: Ablation
+    tune: Tune
     tables: Tables
 
     def pair(self, name: str) -> Pair:

@@ -29,8 +29,13 @@ def line(params: Params, pair: str, name: str) -> dict[str, Any]:
 
 
 def with_defaults(params: Params, pair: str, name: str) -> AnyMethod:
-    """Return a method with what its line leaves open filled in from the pair and the relay."""
-    method, settings = params.method(name), params.pair(pair)
+    """Return a method with what its line leaves open filled in."""
+    return filled(params, pair, params.method(name))
+
+
+def filled(params: Params, pair: str, method: AnyMethod) -> AnyMethod:
+    """Return a method with what is left open filled in from the pair and the block `relay`."""
+    settings = params.pair(pair)
     as_text = settings.as_released.handoff or params.relay.handoff == "text"
     defaults = {
         "cue_matching": settings.cue_matching,

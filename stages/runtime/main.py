@@ -450,6 +450,24 @@ def mine(
     call("stages.mine", context)
 
 
+@command("relaygen tune --pair demo")
+def tune(
+    context: typer.Context,
+    pair: Annotated[str, typer.Option(help="A pair of params.yaml.")],
+    params: Params = Path("params.yaml"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; default: results/PAIR/tune.")
+    ] = None,
+    log: Log = None,
+) -> None:
+    """Choose a policy for a pair, with its thresholds, on the calibration set alone.
+
+    The policies of the block `tune` in params.yaml answer the calibration set in rounds, the better
+    half twice as many problems. Margins and cues of the pair must be there (`make tune`).
+    """
+    call("stages.tune", context)
+
+
 @command(
     'relaygen ask "What is 12 + 30?"',
     'relaygen ask "What is 12 + 30?" --method large --url http://127.0.0.1:8080',

@@ -275,7 +275,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
 HOW_IT_RUNS = {
     "engines.cpu_threads": 2, "engines.kv_cache_gib": 2, "engines.gpu_memory": 0.5,
     "engines.start_timeout_s": 100, "engines.base_port": 40000, "infer.concurrency": 2,
-    "infer.request_timeout_s": 100, "infer.retries": 1,
+    "infer.request_timeout_s": 100, "infer.retries": 1, "tune.max_loss": 3.0,
 }  # fmt: skip
 
 

@@ -79,6 +79,17 @@ def test_the_projects_params_are_valid() -> None:
             {"kind": "magic"},
             r"methods\.magic: kind must be one of relay, single, spec_think",
         ),
+        (
+            "tune.policies.small_token.kind",
+            "spec_think",
+            r"tune\.policies\.small_token: ",
+        ),
+        (
+            "tune.policies.relay_early.cues",
+            "all",
+            r"tune\.policies\.relay_early: .*kind: relay and cues: none or pair",
+        ),
+        ("tune.policies.relay_early.early.margin", "high", r"relay_early: early\.margin: "),
         ("methods.small.speed", 3, r"methods\.small: speed: Extra inputs"),
         ("pairs.demo.engines.small", None, r"pairs\.demo: engines\.small is missing"),
         ("pairs.demo.benchmarks", {}, r"pairs\.demo: .*at least one benchmark"),

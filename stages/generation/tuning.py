@@ -1,0 +1,71 @@
+"""Answers of many policies on the same engines, started once, and only if an answer is missing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from stages.engine import server
+from stages.engine.server import Engine
+from stages.engine.spec import EngineSpec, specs
+from stages.generation import asking
+from stages.generation.answering import Task
+from stages.generation.answers import table
+from stages.methods.base import Method
+from stages.tracking import provenance
+from stages.tracking.recipes import Job
+
+
+@dataclass
+class Panel:
+    """Engines that several methods of a pair take turns on. `cues`: of those that use the pair's.
+
+    `logs`: of the engines. Use as a context manager: see `panel`.
+    """
+
+    job: Job
+    cues: Sequence[str]
+    logs: Path
+    stack: ExitStack
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+
+    def answers(self, name: str, method: Method, todo: Sequence[Task]) -> pl.DataFrame:
+        """Return a method's answers to tasks, asking for those that the store lacks."""
+        cues = tuple(self.cues) if method.cues == "pair" else ()
+        settings = self.job.settings
+        with asking.answers_store(settings, method, cues, "tune") as store:
+            if missing := asking.unanswered(todo, store):
+                engines = self._started()
+                store.begin_session(provenance.session(self._wanted))
+                asking.collect(
+                    asking.answering(settings, method, cues),
+                    missing,
+                    store,
+                    engines,
+                    settings.sampling,
+                    self.job.infer,
+                    f"tune ({name})",
+                )
+            return table(todo, store)
+
+    def _started(self) -> Mapping[str, Engine]:
+        """Start the engines, the first time."""
+        if not self.engines:
+            running = server.running(self._wanted, self.job.engines, self.logs)
+            self.engines = self.stack.enter_context(running)
+        return self.engines
+
+    @property
+    def _wanted(self) -> list[EngineSpec]:
+        """Return what is to be started."""
+        settings, infer = self.job.settings, self.job.infer
+        return specs(settings, self.job.engines, tuple(settings.engines), infer.concurrency)
+
+
+@contextmanager
+def panel(job: Job, cues: Sequence[str], logs: Path) -> Iterator[Panel]:
+    """Have engines ready until the end of the block."""
+    with ExitStack() as stack:
+        yield Panel(job, cues, logs, stack)
