@@ -14,7 +14,7 @@ def skip_reason(params: Params, pair: str, name: str) -> str | None:
             return f"pair '{pair}' has no engine '{role}', known: {', '.join(settings.engines)}"
     if method.cues == "published" and settings.published is None:
         return f"pair '{pair}' has no published cues"
-    if method.reads_probabilities and with_defaults(params, pair, name).hands_over_text:
+    if method.probabilities and with_defaults(params, pair, name).hands_over_text:
         return f"pair '{pair}' hands over text, which brings no probabilities"
     if name in params.ablation.methods and line(params, pair, name) == line(
         params, pair, "relaygen"

@@ -20,7 +20,8 @@ from stages.engine.watch import watched
 from stages.generation.answering import Answering, Task
 from stages.generation.failures import Failures
 from stages.generation.store import Store
-from stages.methods.base import Method
+from stages.methods.base import Method, Request
+from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
 from stages.tracking import provenance, recipes
 from stages.tracking.recipes import Job
@@ -100,6 +101,7 @@ def collect(
     async def ask_all() -> None:
         limit = asyncio.Semaphore(infer.concurrency)
         async with connected(engines, sampling, infer) as clients:
+            await check_probabilities(asking.method, clients, missing[0])
 
             async def one(task: Task) -> None:
                 async with limit:
@@ -116,6 +118,18 @@ def collect(
     with Progress(label, len(missing)) as progress:
         uvloop.run(ask_all())
     failures.check(len(missing))
+
+
+async def check_probabilities(method: Method, clients: Mapping[str, Client], task: Task) -> None:
+    """Raise UserError if an engine returns no probabilities, by which the method goes."""
+    if not method.probabilities:
+        return
+    role = method.roles[-1]
+    probe = Request(role, task.prompt_ids, 1, tentative=True, logprobs=method.probabilities)
+    try:
+        await clients[role].complete(probe, seed=0, salt="probe")
+    except RequestFailedError as error:
+        raise UserError(f"the method goes by the small model's probabilities: {error}") from error
 
 
 @asynccontextmanager

@@ -175,9 +175,9 @@ class Method(Block, ABC):
         return False
 
     @property
-    def reads_probabilities(self) -> bool:
-        """Return whether it goes by the probabilities that come with tokens."""
-        return False
+    def probabilities(self) -> int:
+        """Return of how many likeliest tokens it needs the probabilities from the last role."""
+        return 0
 
     @abstractmethod
     def start(self, setting: Setting) -> Machine:

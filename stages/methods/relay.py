@@ -42,7 +42,7 @@ class Method(Policy, base.Method):
         self.check(self.cues)
         if self.answer_margin and self.answer_engine == "large":
             raise ValueError("answer_margin goes with answer_engine: small")
-        if self.reads_probabilities and self.handoff == "text":
+        if self.probabilities and self.handoff == "text":
             raise ValueError(
                 "handoff: text brings no probabilities, by which this policy goes: use tokens"
             )

@@ -17,6 +17,7 @@ from stages.generation import answers, asking
 from stages.generation.answering import Answering, Task, tasks
 from stages.generation.failures import GIVE_UP_AFTER
 from stages.generation.store import Store
+from stages.methods import of_kind
 from stages.methods.base import Completion, Request
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
@@ -111,6 +112,26 @@ def test_an_answer_that_fails_stops_none_of_the_others_and_is_named(
     )
     missing = asking.unanswered(prompts(10), Store(tmp_path))
     assert [task.problem for task in missing] == [3, 7]
+
+
+CAREFUL = of_kind(
+    {"kind": "relay", "large": "large", "small": "small", "cues": "none", "early": {"margin": 0.5}}
+)
+
+
+async def test_an_engine_without_the_probabilities_that_a_method_needs_is_told_in_one_line(
+    engine: Engine,
+) -> None:
+    engine.failing = {0}
+    clients: Any = {"small": engine}
+    with pytest.raises(UserError, match="goes by the small model's probabilities: down"):
+        await asking.check_probabilities(CAREFUL, clients, prompts(1)[0])
+
+
+async def test_a_method_that_needs_no_probabilities_asks_for_none(engine: Engine) -> None:
+    clients: Any = {"large": engine}
+    await asking.check_probabilities(answering().method, clients, prompts(1)[0])
+    assert engine.begun == []
 
 
 def test_a_refused_answer_stops_none_of_the_others(engine: Engine, tmp_path: Path) -> None:

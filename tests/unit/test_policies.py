@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import exp, log
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stages.config.params import load
+from stages.config.selection import skip_reason
 from stages.methods import of_kind
 from stages.methods.base import Completion, Marks, Request, Setting
 from stages.methods.policies import Policy
@@ -267,3 +270,14 @@ def test_a_policy_that_makes_no_sense_is_refused_in_one_line(
 def test_a_line_without_rules_is_the_papers_relay() -> None:
     method: Any = of_kind(LINE)
     assert Policy(**{name: getattr(method, name) for name in Policy.model_fields}) == Policy()
+
+
+def test_a_pair_that_hands_over_text_goes_without_policies_by_probabilities() -> None:
+    params = load(Path("params.yaml"))
+    methods = params.methods | {"careful": of_kind(LINE | {"early": EARLY}), "plain": of_kind(LINE)}
+    params = params.model_copy(update={"methods": methods})
+    assert skip_reason(params, "qwen3_as_released", "careful") == (
+        "pair 'qwen3_as_released' hands over text, which brings no probabilities"
+    )
+    assert not skip_reason(params, "qwen3", "careful")
+    assert not skip_reason(params, "qwen3_as_released", "plain")

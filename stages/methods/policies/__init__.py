@@ -14,7 +14,7 @@ from stages.methods.base import Completion, Setting
 from stages.methods.policies.leaving import AfterTokens, AtCue, AtProbe, AtSentence
 from stages.methods.policies.returning import Early
 from stages.methods.policies.staying import OneSentence, ToTheEnd, WhileSure
-from stages.methods.policies.sureness import TOP_TWO, Margin
+from stages.methods.policies.sureness import TOP_TWENTY, TOP_TWO, Margin
 
 Leave = Annotated[AtCue | AtSentence | AfterTokens | AtProbe, Field(discriminator="at")]
 # plan: the first tokens of L; probe: S is asked for a token; revision: L's answer in place of S's.
@@ -50,9 +50,11 @@ class Policy(Block):
         return not isinstance(self.stay, ToTheEnd) or bool(self.early or self.loop)
 
     @property
-    def reads_probabilities(self) -> bool:
-        """Return whether any of its rules goes by probabilities."""
-        return bool(self.logprobs or self.answer_margin or isinstance(self.leave, AtProbe))
+    def probabilities(self) -> int:
+        """Return of how many likeliest tokens it needs the probabilities from S, at most."""
+        if isinstance(self.leave, AtProbe):
+            return TOP_TWENTY
+        return TOP_TWO if self.logprobs or self.answer_margin else 0
 
     def stops(self, mode: Mode, setting: Setting) -> Sequence[str]:
         """Return the strings at which a model stops in the reasoning, besides its end."""
