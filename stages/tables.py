@@ -11,7 +11,7 @@ import yaml
 
 from stages.analysis.latex import latex
 from stages.analysis.numbers import numbers
-from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs
+from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs, with_speedup
 from stages.analysis.table_grid import markdown
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
@@ -43,7 +43,11 @@ def main() -> None:
     tables = {}
     for name, (beside_paper, as_grid) in GRIDS.items():
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
-        table = tables[name] = beside_paper(joined(files), printed)
+        table = beside_paper(joined(files), printed)
+        if name == "policies":
+            timed = [args.summaries / pair / "speed.csv" for pair in pairs]
+            table, files = with_speedup(table, joined(timed)), [*files, *timed]
+        tables[name] = table
         grids = {pair: as_grid(pair, table.filter(pair=pair)) for pair in pairs}
         csv, md, tex = (args.out / f"{name}.{suffix}" for suffix in ("csv", "md", "tex"))
         write_csv(csv, table)

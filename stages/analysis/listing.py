@@ -7,6 +7,9 @@ every start of the workflow reads this module.
 
 # {name: what the report says above the table}
 TABLES = {
+    "policies": "Accuracy against the large model's share of the tokens, in percent, and speedup; "
+    "intervals of 95 % over problems. dominated_by: methods that are shown to be better in one of "
+    "accuracy and share and not shown to be worse in the other (paired bootstrap over problems).",
     "accuracy": "Accuracy in percent. large_utilization: the large model's share of all tokens. "
     "Intervals of 95 %. cut_percent: answers that the budget cut off; no_answer_percent: "
     "answers without a final answer, these included.",

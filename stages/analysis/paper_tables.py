@@ -85,6 +85,12 @@ def as_it_is(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
     return table
 
 
+def with_speedup(policies: pl.DataFrame, speeds: pl.DataFrame) -> pl.DataFrame:
+    """Add each method's speedup, on the speed benchmark; empty for one that was not timed."""
+    timed = speeds.select("pair", "method", "speedup")
+    return policies.join(timed, on=["pair", "method"], how="left", maintain_order="left")
+
+
 def answer_stage(table: pl.DataFrame, printed: Printed) -> pl.DataFrame:
     """Add a column `paper`: the value that the paper's text gives for all of its pairs."""
     value = printed["text"]["answer_stage_consistency_percent"]
@@ -125,6 +131,22 @@ def differences_grid(pair: str, table: pl.DataFrame) -> Grid:
         "comparisons."
     )
     return grid(f"Pass@1 (points) minus that of the large model, pair {pair}", columns, notes)
+
+
+def policies_grid(pair: str, table: pl.DataFrame) -> Grid:
+    """Print accuracy beside the large model's share and the speedup, and who dominates."""
+    columns = [
+        *(column_of(table[name].to_list(), name) for name in ("method", "benchmark")),
+        *value_column(table, "Pass@1 (%)", "pass_at_1", best=False, digits=1),
+        *value_column(table, "utilization (%)", "large_utilization", best=False, digits=1),
+        *value_column(table, "speedup", "speedup", best=False),
+        column_of([by or "" for by in table["dominated_by"]], "dominated by"),
+    ]
+    notes = (
+        "Dominated: another method is shown to be better in accuracy or utilization, and is not "
+        "shown to be worse in the other (95 % intervals, paired bootstrap over problems)."
+    )
+    return grid(f"Accuracy against the large model's share, pair {pair}", columns, notes)
 
 
 def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
@@ -249,6 +271,7 @@ GRIDS: dict[
     str,
     tuple[Callable[[pl.DataFrame, Printed], pl.DataFrame], Callable[[str, pl.DataFrame], Grid]],
 ] = {
+    "policies": (as_it_is, policies_grid),
     "accuracy": (accuracy, accuracy_grid),
     "differences": (differences, differences_grid),
     "speed": (speed, speed_grid),

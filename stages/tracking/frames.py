@@ -33,7 +33,17 @@ class Kind:
 
 
 # Columns of CSV files that hold texts, whatever they look like.
-NAMES = ("pair", "method", "benchmark", "cue_set", "cue", "left_out", "reason", "verdict")
+NAMES = (
+    "pair",
+    "method",
+    "benchmark",
+    "cue_set",
+    "cue",
+    "left_out",
+    "reason",
+    "verdict",
+    "dominated_by",
+)
 ID = {"problem_id": pl.Int64, "repeat": pl.Int64}
 PROBLEM_SET = "a problem set (results/PAIR/problems/SET.parquet)"
 GOLD = Kind(PROBLEM_SET, {"problem_id": pl.Int64, "gold": pl.String})

@@ -19,6 +19,7 @@ from stages.analysis import (
     answer_stage,
     cue_effects,
     differences,
+    front,
     grading,
     paper_tables,
     replay,
@@ -329,6 +330,7 @@ def table(name: str) -> pl.DataFrame:
     rows: dict[str, dict[str, Any]] = {
         "accuracy": {"method": "large", "benchmark": "b", **figures},
         "differences": {"method": "small", "benchmark": "b", **difference_row()},
+        "policies": dict.fromkeys(front.SCHEMA, "1") | pair,
         "speed": dict(speed.speed_row("relaygen", timed_answers(), speed_settings())),
         "cue_ablation": {
             key: value
@@ -340,7 +342,12 @@ def table(name: str) -> pl.DataFrame:
     }  # fmt: skip
     printed = yaml.safe_load(paper_tables.REFERENCE.read_text())
     beside_paper, _ = paper_tables.GRIDS[name]
-    return beside_paper(pl.DataFrame([pair | rows[name]]), printed)
+    found = beside_paper(pl.DataFrame([pair | rows[name]]), printed)
+    if name == "policies":
+        return paper_tables.with_speedup(
+            found.select(pl.col(n).cast(t) for n, t in front.SCHEMA.items()), table("speed")
+        )
+    return found
 
 
 def written() -> dict[str, Columns]:

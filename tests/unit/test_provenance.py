@@ -157,6 +157,11 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
             "method": "small", "benchmark": "b", "difference": 0.0, "ci_low": -1.0, "ci_high": 1.0,
             "verdict": "undecided", "n_problems": 1, "n_repeats": 1,
         },
+        "policies": {
+            "method": "large", "benchmark": "b", "pass_at_1": 50.0, "ci_low": 40.0, "ci_high": 60.0,
+            "large_utilization": 100.0, "utilization_low": 100.0, "utilization_high": 100.0,
+            "dominated_by": "",
+        },
         "speed": {
             "method": "large", "speedup": 1.0, "speedup_sd": 0.0, "ci_low": 1.0, "ci_high": 1.0,
             "large_utilization": 100.0,

@@ -87,10 +87,10 @@ def note_accuracy(results: Path) -> None:
 def test_a_table_is_followed_by_where_its_own_pairs_answers_came_from(results: Path) -> None:
     note_accuracy(results)
     for pair in ("demo", "qwen3"):
-        accuracy, speed, *_ = report_page.pair_content(results, pair)["tables"]
+        policies, accuracy, *_ = report_page.pair_content(results, pair)["tables"]
         engine = f"commit abc · engine of {pair} · large {pair}"
         assert accuracy[2] == f"{engine} · no container · A <CPU>, 2 cores · 2026-02-03"
-        assert speed[2] == ""
+        assert policies[2] == ""
 
 
 def test_the_page_shows_one_such_line_and_stays_self_contained(

@@ -140,7 +140,7 @@ rule summary:
     output:
         expand(
             "results/summaries/{{pair}}/{table}.{suffix}",
-            table=("accuracy", "differences", "left_out"),
+            table=("accuracy", "differences", "policies", "left_out"),
             suffix=("csv", "provenance.json"),
         ),
     log:
