@@ -1,4 +1,4 @@
-"""report.html: tables and figures of a run in one self-contained page.
+"""report.html: what came out of a run, in one self-contained page.
 
 `--list` names what a run wrote instead.
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from stages.analysis.report_page import TEMPLATE, left_out, pair_content, shown, written
+from stages.analysis.report_page import TEMPLATE, content, left_out, used, written
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.tracking import provenance, recipes
@@ -32,9 +32,8 @@ def main() -> None:
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True)
     job = recipes.begin("report", args)
     run = job.settings.run
-    pairs = [pair_content(args.results, pair) for pair in run]
-    write_text(args.out, template.render(pairs=pairs))
-    write_provenance(provenance.derived(job, shown(args.results, run)), args.out)
+    write_text(args.out, template.render(**content(args.results, run)))
+    write_provenance(provenance.derived(job, used(args.results, run)), args.out)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,35 @@ NAMES = {
     "gpqa_diamond": "GPQA Diamond",
     "mmlu_pro": "MMLU-Pro",
 }
+# Columns of tables, as the report heads them.
+COLUMNS = {
+    "pass_at_1": "Pass@1 (%)",
+    "ci_low": "95 % from",
+    "ci_high": "to",
+    "sem": "standard error",
+    "n_problems": "problems",
+    "n_repeats": "answers each",
+    "n_runs": "runs",
+    "pass_at_k": "pass@k (%)",
+    "majority_at_k": "majority@k (%)",
+    "mean_tokens": "tokens",
+    "large_utilization": "large model's tokens (%)",
+    "large_utilization_sd": "their SD",
+    "cut_percent": "cut off (%)",
+    "no_answer_percent": "no answer (%)",
+    "paper": "paper (%)",
+    "speedup_sd": "SD",
+    "tokens_per_s": "tokens/s",
+    "acceptance_length": "acceptance length",
+    "handoff_ms": "hand-off (ms)",
+    "bound_percent": "of bound (%)",
+    "cached_percent": "cached (%)",
+    "other_load": "other load (cores)",
+    "paper_speedup": "paper: speedup",
+    "paper_speedup_sd": "paper: SD",
+    "paper_large_utilization": "paper: large model's tokens (%)",
+    "paper_large_utilization_sd": "paper: their SD",
+}
 
 
 def shown(name: str) -> str:

@@ -8,21 +8,36 @@ every start of the workflow reads this module.
 # {name: what the report says above the table}
 TABLES = {
     "policies": "Accuracy against the large model's share of the tokens, in percent, and speedup; "
-    "intervals of 95 % over problems. dominated_by: methods that are shown to be better in one of "
+    "intervals of 95 % over problems. Dominated by: methods that are shown to be better in one of "
     "accuracy and share and not shown to be worse in the other (paired bootstrap over problems).",
-    "accuracy": "Accuracy in percent. large_utilization: the large model's share of all tokens. "
-    "Intervals of 95 %. cut_percent: answers that the budget cut off; no_answer_percent: "
-    "answers without a final answer, these included.",
-    "differences": "Pass@1 minus that of the large model, in percentage points. Intervals of 95 %: "
-    "a paired bootstrap over problems, not adjusted for the number of comparisons.",
-    "speed": "Speed relative to the large model alone; SD over problems, intervals over runs. "
-    "bound: the speedup if hand-offs took no time. other_load: CPU cores that other processes used "
-    "meanwhile.",
-    "cue_ablation": "Ablation: other cue sets, other matching, the answer stage by the large "
-    "model.",
-    "answer_stage": "Final answers that stay the same, in percent, when the small model writes the "
-    "answer stage after the large model's reasoning.",
-    "left_out": "Methods and benchmarks that this run left out, and why.",
+    "accuracy": "Below each value its 95 % interval. Cut off: answers that the budget ended; they "
+    "count among those without a final answer, too.",
+    "differences": "Better or worse: the 95 % interval does not hold 0.",
+    "speed": "Below each speedup its 95 % interval, over runs. Utilization: the large model's "
+    "share of all tokens. Bound: the speedup if hand-offs took no time.",
+    "cue_ablation": "Other cue sets, other matching, the answer stage by the large model.",
+    "answer_stage": "Final answers that stay the same when the small model writes the answer stage "
+    "after the large model's reasoning.",
+    "left_out": "Methods and benchmarks that this run went without.",
+}
+# {name: (the module that makes it, what it is made from)}, PAIR for the pair's name
+TABLES_FROM = {
+    "policies": ("stages/analysis/front.py", "PAIR/scores.parquet"),
+    "accuracy": ("stages/analysis/accuracy.py", "PAIR/scores.parquet"),
+    "differences": ("stages/analysis/differences.py", "PAIR/scores.parquet"),
+    "speed": ("stages/analysis/speedup.py", "PAIR/latency.parquet"),
+    "cue_ablation": ("stages/ablation.py", "summaries/PAIR/cue_ablation.csv"),
+    "answer_stage": ("stages/analysis/answer_stage.py", "summaries/PAIR/answer_stage.csv"),
+    "left_out": ("stages/analysis/accuracy.py", "summaries/PAIR/left_out.csv"),
+}
+FIGURES_FROM = {
+    "margins": "PAIR/margins.parquet",
+    "cues": "PAIR/cues.csv",
+    "accuracy": "tables/accuracy.csv",
+    "tokens": "tables/accuracy.csv",
+    "speed": "tables/speed.csv",
+    "pareto": "tables/speed.csv",
+    "timeline": "PAIR/latency.parquet",
 }
 # {name: the figure's caption in the report}
 FIGURES = {

@@ -1,6 +1,7 @@
 """The tables as printed: our values beside the paper's, where the paper has them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ def accuracy_grid(pair: str, table: pl.DataFrame) -> Grid:
             table.filter(benchmark=benchmark), on="method", how="left", maintain_order="left"
         )
         name, (n, repeats) = shown(benchmark), size(rows)
-        columns += value_column(rows, name, "pass_at_1", digits=digits_of(n * repeats))
+        ours = value_column(rows, name, "pass_at_1", digits=digits_of(n * repeats))
+        columns += [with_intervals(column, rows) for column in ours]
         columns += value_column(rows, f"{name} (paper)", "paper")
         columns += missing_columns(rows, f"{name}, ")
     return grid(f"Pass@1 (%) of the pair {pair}", columns, f"{sizes(table)} {RANKS}")
@@ -153,7 +155,10 @@ def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
     """Print Table 3: speedup and large-model utilization, mean and SD over problems."""
     columns = [
         column_of(table["method"].to_list(), "method"),
-        *value_column(table, "speedup", "speedup", "speedup_sd"),
+        *(
+            with_intervals(column, table, digits=2)
+            for column in value_column(table, "speedup", "speedup", "speedup_sd")
+        ),
         *value_column(table, "speedup (paper)", "paper_speedup", "paper_speedup_sd"),
         *value_column(
             table,
@@ -245,6 +250,16 @@ def value_column(
     spreads = table[sd].to_list() if sd else [None] * len(values)
     cells = [number(*pair, digits=digits) for pair in zip(values, spreads, strict=True)]
     return [(title, ranked(cells, values, digits) if best else cells)]
+
+
+def with_intervals(column: Column, table: pl.DataFrame, digits: int = 0) -> Column:
+    """Return a column with each value's 95 % interval beside it."""
+    title, cells = column
+    intervals = table.select("ci_low", "ci_high").iter_rows()
+    return title, [
+        cell if low is None else replace(cell, aside=f"{low:.{digits}f} to {high:.{digits}f}")
+        for cell, (low, high) in zip(cells, intervals, strict=True)
+    ]
 
 
 def missing_columns(table: pl.DataFrame, before: str = "") -> list[Column]:

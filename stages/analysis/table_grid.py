@@ -30,10 +30,14 @@ UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed value. `rank`: 1 for the best of its column, 2 for the second, 0 for others."""
+    """A printed value. `rank`: 1 for the best of its column, 2 for the second, 0 for others.
+
+    `aside`: what the report alone shows beside it, as its interval.
+    """
 
     text: str = ""
     rank: int = 0
+    aside: str = ""
 
 
 @dataclass(frozen=True)

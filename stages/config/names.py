@@ -12,7 +12,7 @@ RULE = (
     "and does not end with '.'"
 )
 # Results and logs of a pair lie in folders of its name, beside these.
-RESERVED = ("bench", "figures", "plan", "recipes", "report", "summaries", "tables")
+RESERVED = ("bench", "excerpts", "figures", "plan", "recipes", "report", "summaries", "tables")
 
 
 def check(name: str) -> str:

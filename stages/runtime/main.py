@@ -486,6 +486,26 @@ def ask(
     call("stages.serving.ask", context)
 
 
+@command(
+    "relaygen show relaygen chains_long 3",
+    "relaygen show large aime25 7 --pair qwen3 --repeat 2",
+)
+def show(
+    context: typer.Context,
+    method: Annotated[str, typer.Argument(help="A method.")],
+    benchmark: Annotated[str, typer.Argument(help="A problem set.")],
+    problem: Annotated[int, typer.Argument(metavar="ID", help="A problem_id.")],
+    pair: Annotated[str | None, typer.Option(help="Default: the first pair of `run`.")] = None,
+    repeat: Annotated[int, typer.Option(help="Which of the answers to the problem.")] = 0,
+    params: Params = Path("params.yaml"),
+) -> None:
+    """Show one answer: who wrote what, the cues, the time of each segment, and the verdict.
+
+    On a terminal, what the large model writes is blue, what the small one writes is yellow.
+    """
+    call("stages.view.show", context)
+
+
 def add_performance_test(name: str, about: str) -> None:
     """Add the command that runs one performance test."""
 

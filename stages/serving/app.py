@@ -19,6 +19,7 @@ from stages.serving import wire
 from stages.serving.errors import ApiError
 from stages.serving.service import Ended, Service, Wanted, new_seed
 from stages.serving.visible import Piece
+from stages.view import completed
 
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -103,7 +104,9 @@ class Api:
             "Cache-Control": "no-store",
         }
         return web.Response(
-            text=PAGE.read_text(encoding="utf-8"), content_type="text/html", headers=headers
+            text=completed(PAGE.read_text(encoding="utf-8")),
+            content_type="text/html",
+            headers=headers,
         )
 
     async def health(self, _: web.Request) -> web.Response:

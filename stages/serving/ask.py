@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +11,7 @@ import orjson
 from stages.runtime import command_line
 from stages.runtime.errors import UserError
 from stages.serving import KEY
-
-COLOURS = {"large": "\x1b[34m", "small": "\x1b[33m"}
-PLAIN = "\x1b[0m"
-CUE = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
+from stages.view.terminal import CUE, has_colours, painted
 
 
 def chunks(url: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -69,11 +65,7 @@ class Printer:
             print("\n\n", end="")
         self.kind = kind if text else self.kind
         mark = CUE if told["cue"] and self.coloured else ""
-        print(self.painted(text + mark, told["by"]), end="", flush=True)
-
-    def painted(self, text: str, by: str) -> str:
-        """Return text in the colour of its model."""
-        return f"{COLOURS[by]}{text}{PLAIN}" if self.coloured and text else text
+        print(painted(text + mark, told["by"], self.coloured), end="", flush=True)
 
 
 def in_words(usage: dict[str, Any]) -> str:
@@ -96,7 +88,7 @@ def main() -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    printer = Printer(sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    printer = Printer(has_colours())
     for chunk in chunks(args.url.rstrip("/"), body):
         printer.show(chunk)
 

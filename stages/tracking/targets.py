@@ -74,7 +74,13 @@ STAGES = {
     "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
     "tables": Stage("run", ("run", "published"), ("workflow/reference/paper.yaml",)),
     "figures": Stage("pair", ("min_segments", "cue_matching", "segment_ends", "speed_benchmark")),
-    "report": Stage("run", ("run",), ("workflow/report.html.j2",)),
+    "excerpts": Stage("pair", ("method_names", "benchmarks", "speed_benchmark", "min_segments")),
+    "report": Stage(
+        "run",
+        ("run",),
+        ("workflow/report.html.j2", "stages/view/answer.css", "stages/view/answer.html",
+         "stages/view/answer.js"),
+    ),
 }  # fmt: skip
 
 

@@ -59,7 +59,8 @@ AFTER: dict[str, list[str]] = {
     "replay": ["tokenizer", "traces", "cue_set relaygen"],
     "tables": ["summary", "ablation", "speed", "answer_stage"],
     "figures": ["tables", "cues", "margins", "latency"],
-    "report": ["tables", "figures"],
+    "excerpts": ["tokenizer", *PREPARED[1:], "cues", *COMPARED, "score"],
+    "report": ["tables", "figures", "excerpts"],
 }
 # Who starts engines, for which of the pair's roles; who asks by methods, of which kinds.
 ENGINES = {
@@ -203,6 +204,7 @@ REFERENCE = {
         replaced("small: 88.60", "small: 88.61"), "workflow/reference/paper.yaml", of=["tables"]
     ),
     "an assumption of the plan": edit(appended("\nmore: 1\n"), "workflow/reference/plan.yaml"),
+    "the view of an answer": edit(appended("\n// more\n"), "stages/view/answer.js", of=["report"]),
     "the report's page": edit(appended("<p>more</p>\n"), "workflow/report.html.j2", of=["report"]),
 }  # fmt: skip
 
@@ -251,15 +253,15 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.as_released.handoff": (True, ["latency", *RELAYS]),
     f"{PAIR}.calibration.{CALIBRATION}.n_problems": (5, [f"prepare {CALIBRATION}"]),
     f"{PAIR}.benchmarks.chains_short.n_problems": (3, ["prepare chains_short"]),
-    f"{PAIR}.speed_benchmark": ("chains_choice", ["latency", "figures"]),
+    f"{PAIR}.speed_benchmark": ("chains_choice", ["latency", "figures", "excerpts"]),
     f"{PAIR}.ablation_benchmark": ("chains_choice", ["ablation", "answers all_candidates"]),
     f"{PAIR}.benchmarks.chains_short.prompt": ("{problem} Now.", ["prepare chains_short"]),
-    f"{PAIR}.min_segments": (3, ["cues", "figures"]),
+    f"{PAIR}.min_segments": (3, ["cues", "figures", "excerpts"]),
     f"{PAIR}.engines.small": (
         {"model": SMALL, "args": {"block-size": 16}}, with_engines("small"),
     ),
     f"{PAIR}.engines.eagle3.draft_tokens": (2, with_engines("eagle3")),
-    "cues.min_segments": (2, ["cues", "figures"]),
+    "cues.min_segments": (2, ["cues", "figures", "excerpts"]),
     "cues.min_delta": (0.01, ["cues"]),
     "cues.bootstrap": (10, ["cues"]),
     "relay.min_tokens": (6, ["latency", "replay", *RELAYS]),

@@ -137,7 +137,7 @@ def test_one_more_benchmark_changes_what_reads_all_of_them_and_no_other_problem_
     assert names_of(found, "prepare") == {"chains_train"}
     assert names_of(found, "infer") == names_of(found, "merge") == set(METHODS)
     assert stages_of(found) == {
-        "prepare", "infer", "merge", "score", "summary", "answer_stage",
+        "prepare", "infer", "merge", "score", "summary", "answer_stage", "excerpts",
     }  # fmt: skip
     assert not answers_that_differ(demo(), params)
 
@@ -152,9 +152,9 @@ def test_one_more_benchmark_changes_what_reads_all_of_them_and_no_other_problem_
         ("latency.runs", 2, {"latency"}),
         ("tables.bootstrap", 7, {"summary", "ablation", "speed"}),
         ("cues.min_delta", 0.5, {"cues"}),
-        ("cues.min_segments", 1, {"cues", "figures"}),
-        ("pairs.demo.min_segments", 1, {"cues", "figures"}),
-        ("pairs.demo.speed_benchmark", "chains_choice", {"latency", "figures"}),
+        ("cues.min_segments", 1, {"cues", "figures", "excerpts"}),
+        ("pairs.demo.min_segments", 1, {"cues", "figures", "excerpts"}),
+        ("pairs.demo.speed_benchmark", "chains_choice", {"latency", "figures", "excerpts"}),
         (
             "pairs.demo.ablation_benchmark", "chains_short",
             {"infer", "merge", "ablation"},
@@ -410,6 +410,9 @@ def test_a_model_that_lies_elsewhere_is_the_same_model(before: dict[Target, Row]
         ),
         ("workflow/reference/paper.yaml", ("qwen3:", "qwen4:"), {("tables", None)}),
         ("workflow/report.html.j2", ("<html", "<html "), {("report", None)}),
+        ("stages/view/answer.js", ("class", "class "), {("report", None)}),
+        ("stages/view/answer.css", ("body", "main"), {("report", None)}),
+        ("stages/view/answer.html", ("<dl", "<dl "), {("report", None)}),
         (
             "workflow/rules/relay.smk",
             ("python -m stages.score ", "python -m stages.score --log x "),

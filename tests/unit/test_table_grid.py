@@ -130,7 +130,8 @@ def test_the_papers_column_is_there_only_where_it_has_a_value() -> None:
     table = pl.DataFrame(
         {
             "method": ["small", "large"], "benchmark": "b", "pass_at_1": [40.0, 90.0],
-            "no_answer_percent": 0.0, "n_problems": 30, "n_repeats": 1,
+            "no_answer_percent": 0.0, "n_problems": 30, "n_repeats": 1, "ci_low": 30.0,
+            "ci_high": 99.0,
         }
     )  # fmt: skip
     nothing = table.with_columns(paper=pl.lit(None, dtype=pl.Float64))

@@ -17,6 +17,7 @@ SPEED = {
     "method": "relaygen", "speedup": 1.5, "speedup_sd": 0.1, "large_utilization": 60.0,
     "large_utilization_sd": 1.0, "bound": 2.0, "bound_percent": 75.0, "paper_speedup": None,
     "paper_speedup_sd": None, "paper_large_utilization": None, "n_problems": 5, "n_runs": 5,
+    "ci_low": 1.4, "ci_high": 1.6,
 }  # fmt: skip
 
 

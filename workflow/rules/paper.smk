@@ -62,10 +62,39 @@ rule figures:
         "python -m stages.figures --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --table {input.table:q} --cues {input.cues:q} --margins {input.margins:q} --speed {input.speed:q} --latency {input.latency:q} --out results/figures"
 
 
+rule excerpts:
+    input:
+        problems=lambda w: benchmarks_of(w.pair),
+        tokenizer="results/{pair}/problems/tokenizer.json",
+        cues="results/{pair}/cues.csv",
+        scores="results/{pair}/scores.parquet",
+        generations=lambda w: generations_of(methods_of(w.pair), w.pair),
+    output:
+        content="results/excerpts/{pair}.json",
+        provenance="results/excerpts/{pair}.provenance.json",
+    log:
+        "logs/{pair}/excerpts.log",
+    benchmark:
+        "logs/{pair}/excerpts.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe("excerpts", w.pair),
+        problems=lambda w: f"results/{w.pair}/problems",
+        generations=lambda w: f"results/{w.pair}/generations",
+    message:
+        "What was run for {wildcards.pair}, and answers to read"
+    shell:
+        "python -m stages.excerpts --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {params.problems:q} --cues {input.cues:q} --scores {input.scores:q} --generations {params.generations:q} --out {output.content:q}"
+
+
 rule report:
     input:
         "results/tables/accuracy.csv",
         "workflow/report.html.j2",
+        expand("results/excerpts/{pair}.json", pair=PARAMS.run),
         expand(
             "results/figures/{pair}-{name}.{suffix}",
             pair=PARAMS.run,

@@ -9,6 +9,7 @@ localrules:
     all,
     bench,
     cue_set,
+    excerpts,
     figures,
     measure,
     merge,

@@ -1,0 +1,62 @@
+"""What the report says of the run: from what is noted with the answers, and from logs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.analysis.what_ran import durations, facts
+from stages.runtime.durations import spelled
+
+pytestmark = pytest.mark.unit
+
+DIGEST = "25890de8276bc4c6"
+
+
+def origin(in_flight: str = "16", commit: str = "abc") -> dict[str, Any]:
+    """What is noted with a method's answers."""
+    settings = {
+        "sampling": {"temperature": 0.6}, "budget": 100, "repeats": 4, "dtype": "bfloat16",
+        "seed": 7,
+    }  # fmt: skip
+    session = {
+        "engine": "vllm 1", "container": "none", "python": "3.11", "git_commit": commit,
+        "flags": {"large": ["--model", "folder/large", "--max-num-seqs", in_flight]},
+        "hardware": {"cpu": "A CPU", "cores": 2, "gpus": []},
+        "started": "2026-02-03T10:00:00+00:00",
+    }  # fmt: skip
+    asked_by = {"content": {"settings": settings, "packages": {"vllm": "1"}}}
+    return {"asked_by": asked_by, "models": {"large": [DIGEST]}, "sessions": [session]}
+
+
+def test_models_are_named_with_a_short_digest_and_settings_once() -> None:
+    said = dict(facts([origin(), origin()], {}))
+    assert said["Model, large"] == "folder/large 25890de827"
+    assert said["Sampling"] == "temperature 0.6"
+    assert said["Hardware"] == "A CPU, 2 cores"
+    assert said["Begun"] == "2026-02-03"
+
+
+def test_what_differed_between_runs_is_said_for_each() -> None:
+    said = dict(facts([origin(), origin(in_flight="1", commit="def")], {}))
+    assert said["Answers in flight"] == "16; 1"
+    assert said["Commit"] == "abc; def"
+
+
+def test_a_prompt_names_the_benchmarks_that_are_asked_in_it() -> None:
+    said = dict(facts([origin()], {"aime25": {"plain": "{problem}"}, "x": {"plain": "{problem}"}}))
+    assert said["Prompt, plain (AIME 2025, x)"] == "{problem}"
+
+
+def test_the_jobs_of_a_stage_are_added_up(tmp_path: Path) -> None:
+    for name in ("infer-large-0", "infer-small-0", "cues", "cue_set-large"):
+        (tmp_path / f"{name}.tsv").write_text("s\th:m:s\n1.5\t0:00:01\n")
+    assert durations(tmp_path, ["infer", "cues", "score"]) == {"infer": 3.0, "cues": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (316, "5 min 16 s"), (120, "2 min"), (7440, "2 h 4 min")],
+)
+def test_durations_are_in_words(seconds: float, text: str) -> None:
+    assert spelled(seconds) == text
