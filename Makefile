@@ -30,8 +30,7 @@ setup: $(STAMP) ## Create .venv with the locked packages and the command relayge
 
 demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes; VARIANT=cuda: on one GPU)
 	@$(if $(filter cuda,$(VARIANT)),sed -i 's/^run: \[demo\]/run: [demo_gpu]/' params.yaml; grep '^run:' params.yaml)
-	dvc repro
-	@python -m stages.report --list
+	@relaygen run
 
 serve: setup ## Serve the bundled pair on 127.0.0.1:8000, with a page (5 minutes the first time, then half a minute)
 	snakemake --cores all --quiet rules progress host -- cue_sets_of_demo
@@ -135,7 +134,8 @@ $(VENV)/.installed-cuda: containers/engine-cuda.lock $(LOCK)
 
 define install
 uv pip install $2 --quiet --no-deps --require-hashes -r $1 \
-  || python -m pip install --quiet --no-deps --require-hashes -r $1
+  || { echo "uv could not install them: trying with pip, a few minutes more"; \
+  python -m pip install --quiet --no-deps --require-hashes -r $1; }
 python -m pip install --quiet --no-deps --no-build-isolation --editable .
 endef
 

@@ -1,33 +1,22 @@
-"""report.html: what came out of a run, in one self-contained page.
-
-`--list` names what a run wrote instead.
-"""
+"""report.html: what came out of a run, in one self-contained page."""
 
 from pathlib import Path
 
 import jinja2
 
-from stages.analysis.report_page import TEMPLATE, content, left_out, used, written
+from stages.analysis.report_page import TEMPLATE, content, used
 from stages.runtime import command_line
-from stages.runtime.errors import UserError
 from stages.tracking import provenance, recipes
 from stages.tracking.files import write_text
 from stages.tracking.notes import write_provenance
 
 
 def main() -> None:
-    """Write the report, or list what there is."""
+    """Write the report."""
     parser = command_line.parser(__doc__, per_pair=False)
     parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--out", type=Path, help="report.html")
-    parser.add_argument("--list", action="store_true", help="name tables, figures and report")
+    parser.add_argument("--out", type=Path, required=True, help="report.html")
     args = parser.parse_args()
-    if args.list:
-        files = [str(path) for path in written(args.results) if path.exists()]
-        print("\n".join([*files, *left_out(args.results)]))
-        return
-    if not args.out:
-        raise UserError("--out is missing: where should the report go?")
     command_line.start_log(args.log)
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True)
     job = recipes.begin("report", args)

@@ -1,4 +1,4 @@
-"""The content of report.html, and the list of what a run wrote."""
+"""The content of report.html."""
 
 import base64
 import json
@@ -178,17 +178,3 @@ def used(results: Path, pairs: Sequence[str]) -> list[Path]:
         for suffix in ("png", "txt")
     ]
     return tables + excerpts + figures
-
-
-def written(results: Path) -> list[Path]:
-    """Return the tables, figures and report of a run."""
-    patterns = ("tables/*.csv", "tables/*.md", "tables/*.tex", "*/cues.csv", "figures/*.pdf")
-    files = [file for pattern in patterns for file in results.glob(pattern)]
-    return [*sorted(files), results / "report.html"]
-
-
-def left_out(results: Path) -> list[str]:
-    """Return a line for each method and benchmark that the run left out."""
-    file = results / "tables" / "left_out.csv"
-    rows = read_csv(file, SUMMARY).iter_rows(named=True) if file.exists() else ()
-    return [f"{row['pair']} without {row['left_out']}: {row['reason']}" for row in rows]

@@ -82,6 +82,20 @@ def markdown(grid: Grid) -> str:
     return f"{title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def plain(grid: Grid) -> list[str]:
+    """Return the grid as lines of text: the first column to the left, the others to the right."""
+    rows = [grid.header, *([cell.text for cell in row] for row in grid.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            text.rjust(width) if i else text.ljust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return [grid.title, *lines]
+
+
 def marked(cell: Cell, language: str) -> str:
     """Return the cell's text with the mark of its rank; `language`: md or tex."""
     text = in_latex(cell.text) if language == "tex" else in_markdown(cell.text)

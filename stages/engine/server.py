@@ -30,6 +30,7 @@ from stages.engine import compiler, gpus, models
 from stages.engine.scratch import scratch
 from stages.engine.spec import HOST, EngineSpec
 from stages.runtime.errors import UserError
+from stages.runtime.progress import tell
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ def running(
     with prepared(wanted) as placed, ExitStack() as stack:
         begun = time.monotonic()
         ports = ports_of(placed, engines)
+        roles = ", ".join(spec.role for spec in placed)
+        tell(starting=roles)
 
         def begin(spec: EngineSpec) -> Engine:
             log_file = log_dir / f"engine-{spec.role}.log"
@@ -123,7 +126,9 @@ def running(
                     log.warning("%s; trying again", error)
                     started[spec.role] = begin(spec)
                     wait_ready(started[spec.role], begun + engines.start_timeout_s)
-        log.info("engines %s ready in %.0f s", ", ".join(started), time.monotonic() - begun)
+        took = time.monotonic() - begun
+        log.info("engines %s ready in %.0f s", roles, took)
+        tell(ready=roles, seconds=took)
         yield started
 
 

@@ -145,6 +145,16 @@ def plan(
     call("stages.plan", context)
 
 
+@command("relaygen run")
+def run(context: typer.Context) -> None:
+    """Run what is out of date, by `dvc repro`; print a line per stage, then what came out.
+
+    What DVC, Snakemake and the stages print goes to logs/run.log. Ctrl-C stops it; finished answers
+    are kept.
+    """
+    call("stages.runtime.run", context)
+
+
 @command("relaygen status", "relaygen status --json")
 def status(params: Params = Path("params.yaml"), json: Json = False) -> None:
     """Say which results are out of date, and why; exit code 1 if any is.

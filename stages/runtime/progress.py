@@ -1,15 +1,27 @@
-"""Show progress: a bar on a terminal, lines in the log."""
+"""Show progress: a bar on a terminal, lines in the log, and events for `relaygen run`."""
 
+import json
 import logging
+import os
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 LOG_EVERY_S = 10.0
+TELL_EVERY_S = 0.5
+LISTENED_TO = "RELAYGEN_LISTENED_TO"  # a variable that `relaygen run` sets for its jobs
+MARK = "\x1erelaygen "  # what lines with events begin with
+
+
+def tell(**event: Any) -> None:
+    """Tell `relaygen run` what goes on, on standard error; do nothing without it."""
+    if os.environ.get(LISTENED_TO):
+        sys.stderr.write(f"{MARK}{json.dumps(event)}\n")
+        sys.stderr.flush()
 
 
 class Progress:
@@ -18,7 +30,7 @@ class Progress:
     def __init__(self, label: str, total: int, done: int = 0) -> None:
         self.label, self.total, self.done = label, total, done
         self.tokens = 0
-        self.started = self.logged = time.monotonic()
+        self.started = self.logged = self.told = time.monotonic()
         self.bar = tqdm(
             total=total,
             initial=done,
@@ -28,6 +40,7 @@ class Progress:
             dynamic_ncols=True,
         )
         log.info("%s: %d of %d done before", label, done, total)
+        self._tell()
 
     def __enter__(self) -> Self:
         return self
@@ -40,6 +53,7 @@ class Progress:
     ) -> None:
         self.bar.close()
         self._log()
+        self._tell()
 
     def step(self, n_tokens: int) -> None:
         """Count one more answer, of `n_tokens` tokens."""
@@ -49,6 +63,8 @@ class Progress:
         self.bar.update()
         if time.monotonic() - self.logged > LOG_EVERY_S:
             self._log()
+        if time.monotonic() - self.told > TELL_EVERY_S:
+            self._tell()
 
     @property
     def rate(self) -> float:
@@ -58,3 +74,7 @@ class Progress:
     def _log(self) -> None:
         self.logged = time.monotonic()
         log.info("%s: %d of %d, %.0f tokens/s", self.label, self.done, self.total, self.rate)
+
+    def _tell(self) -> None:
+        self.told = time.monotonic()
+        tell(done=self.done, total=self.total, rate=self.rate)

@@ -1,4 +1,4 @@
-"""The page and the closing list: what is shown, and what is said to be missing."""
+"""The page: what is shown, what is said to be missing, and that nothing breaks out of it."""
 
 import json
 import re
@@ -163,16 +163,6 @@ def test_every_listed_table_can_be_printed() -> None:
     assert list(GRIDS) == list(TABLES)
 
 
-def test_the_closing_list_ends_with_what_was_left_out(results: Path) -> None:
-    assert report_page.left_out(results) == [f"qwen3 without gpqa: {REASON}"]
-
-
-def test_a_run_without_gaps_has_nothing_to_add(results: Path) -> None:
-    left_out_rows("demo", {}).write_csv(results / "tables" / "left_out.csv")
-    assert report_page.left_out(results) == []
-    assert TABLES["left_out"] not in tables(results, "qwen3")
-
-
 def note_accuracy(results: Path) -> None:
     """A note beside accuracy.csv: the answers of each pair came from an engine of its own."""
     behind: Row = {}
@@ -211,10 +201,3 @@ def test_the_page_shows_one_such_line_and_stays_self_contained(
         str(results / "tables" / "accuracy.csv")
         in read_provenance(results / "report.html")["made_from"]
     )
-
-
-def test_the_closing_list_names_results_and_no_notes(results: Path) -> None:
-    note_accuracy(results)
-    names = [path.name for path in report_page.written(results)]
-    assert "accuracy.csv" in names
-    assert not [name for name in names if name.endswith(".json")]
