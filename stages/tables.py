@@ -1,5 +1,5 @@
 """The tables of all pairs: as CSV, and as the paper prints them in Markdown and LaTeX. numbers.tex
-has the numbers for running text.
+has the numbers for running text, metrics/ those for `dvc metrics`.
 
 The paper's values stand beside ours where the paper has them.
 """
@@ -10,6 +10,7 @@ import polars as pl
 import yaml
 
 from stages.analysis.latex import latex
+from stages.analysis.metrics import metrics, write
 from stages.analysis.numbers import numbers
 from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs, with_speedup
 from stages.analysis.table_grid import markdown
@@ -31,7 +32,7 @@ def joined(files: list[Path]) -> pl.DataFrame:
 
 
 def main() -> None:
-    """Write every table as .csv, .md and .tex, and numbers.tex."""
+    """Write every table as .csv, .md and .tex, numbers.tex and metrics/."""
     parser = command_line.parser(__doc__, per_pair=False)
     parser.add_argument("--summaries", type=Path, required=True, help="folder PAIR/TABLE.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
@@ -54,8 +55,10 @@ def main() -> None:
         write_text(md, "\n".join(map(markdown, grids.values())))
         write_text(tex, "\n".join(latex(g, f"{name}-{pair}") for pair, g in grids.items()))
         write_provenance(provenance.derived(job, files), csv, md, tex)
+    of_both = tables["accuracy"], tables["speed"]
+    write(args.out / "metrics", metrics(*of_both))
     tex = args.out / "numbers.tex"
-    write_text(tex, numbers(tables["accuracy"], tables["speed"]))
+    write_text(tex, numbers(*of_both))
     made_from = [args.summaries / p / f"{n}.csv" for n in ("accuracy", "speed") for p in pairs]
     write_provenance(provenance.derived(job, made_from), tex)
 

@@ -1,6 +1,6 @@
 from stages.analysis.listing import FIGURES, TABLES
 
-SUFFIXES = ("pdf", "png", "txt", "provenance.json")
+SUFFIXES = ("pdf", "txt", "provenance.json")  # beside the PNG
 
 
 rule tables:
@@ -12,13 +12,19 @@ rule tables:
         ),
         "workflow/reference/paper.yaml",
     output:
+        report(expand("results/tables/{table}.csv", table=TABLES), category="Tables"),
         expand(
             "results/tables/{table}.{suffix}",
             table=TABLES,
-            suffix=("csv", "md", "tex", "provenance.json"),
+            suffix=("md", "tex", "provenance.json"),
         ),
         "results/tables/numbers.tex",
         "results/tables/numbers.provenance.json",
+        [
+            f"results/tables/metrics/{pair}-{method}.json"
+            for pair in PARAMS.run
+            for method in methods_of(pair)
+        ],
     log:
         "logs/tables.log",
     benchmark:
@@ -43,6 +49,11 @@ rule figures:
         speed="results/tables/speed.csv",
         latency="results/{pair}/latency.parquet",
     output:
+        report(
+            expand("results/figures/{{pair}}-{name}.png", name=FIGURES),
+            category="Figures",
+            subcategory="{pair}",
+        ),
         expand(
             "results/figures/{{pair}}-{name}.{suffix}", name=FIGURES, suffix=SUFFIXES
         ),
@@ -102,7 +113,7 @@ rule report:
             suffix=("png", "txt"),
         ),
     output:
-        page="results/report.html",
+        page=report("results/report.html", category="Report"),
         provenance="results/report.provenance.json",
     log:
         "logs/report.log",
