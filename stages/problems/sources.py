@@ -38,9 +38,7 @@ class Problem:
     choices: tuple[str, ...] = ()
 
 
-def load(
-    name: str, benchmark: AnySet, seed: int, shuffle: bool = True
-) -> tuple[pl.DataFrame, Row]:
+def load(name: str, benchmark: AnySet, seed: int, shuffle: bool = True) -> tuple[pl.DataFrame, Row]:
     """Return the table problem_id, problem (with its options), gold, and where it comes from.
 
     `shuffle`: whether options are put in an order drawn per problem. Traces that are there already

@@ -133,8 +133,10 @@ def test_figures_and_report_are_written(repro: Path) -> None:
 
 
 def test_every_table_and_figure_says_where_it_came_from(repro: Path) -> None:
-    patterns = ("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.pdf", "*/cues.csv")
-    patterns += ("demo/*.parquet", "excerpts/*.json", "report.html")
+    patterns = [
+        *("tables/*.csv", "tables/*.md", "tables/*.tex", "figures/*.pdf", "*/cues.csv"),
+        *("demo/*.parquet", "excerpts/*.json", "report.html"),
+    ]
     files = [
         file
         for pattern in patterns
