@@ -36,8 +36,10 @@ def measure(job: Job, cues: Cues, missing: list[Turn], store: Store, logs: Path)
 
 def engine_specs(job: Job) -> list[EngineSpec]:
     """Return the engines of all methods, one request at a time."""
-    roles = tuple(chain.from_iterable(one.roles for one in job.settings.methods.values()))
-    return specs(job.settings, job.engines, roles, concurrency=1)
+    methods = job.settings.methods.values()
+    roles = tuple(chain.from_iterable(one.roles for one in methods))
+    routers = [router for one in methods for router in one.routers.items()]
+    return specs(job.settings, job.engines, roles, concurrency=1, routers=routers)
 
 
 def main() -> None:

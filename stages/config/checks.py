@@ -1,14 +1,17 @@
 """What params.yaml says in two places and must agree on: names, sizes, cues and problem sets."""
 
 import difflib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stages.analysis.cue_sets import cue_words, reference
 from stages.config import names
-from stages.config.schema import Benchmark, DemoPair, File, Pair, Params, Traces
+from stages.config.schema import Benchmark, DemoPair, File, Model, Pair, Params, Traces
 from stages.config.selection import skip_reason
+from stages.engine import router_file
+from stages.methods.base import ENTROPY
 from stages.runtime.errors import UserError
 
 NEEDED_METHODS = {
@@ -112,6 +115,7 @@ def run_in(params: Params) -> Iterator[str]:
             if why := skip_reason(params, name, needed):
                 yield f"methods.{needed}: {why}"
         yield from files_of(f"pairs.{name}", params.pair(name))
+        yield from routers_in(params, name)
         yield from too_few_to_time(params, name)
 
 
@@ -125,6 +129,31 @@ def files_of(key: str, pair: Pair) -> Iterator[str]:
         for name, one in sets.items():
             if isinstance(one, File | Traces) and not Path(one.path).is_file():
                 yield f"{key}.{kind}.{name}.path: {one.path}: no such file"
+
+
+def routers_in(params: Params, pair: str) -> Iterator[str]:
+    """Yield what is wrong with the routers of a pair's methods, and with engines that have any."""
+    for name in params.all_methods:
+        if skip_reason(params, pair, name):
+            continue
+        for role, router in params.method(name).routers.items():
+            served = params.pair(pair).engines[role]
+            if served.draft:
+                yield f"methods.{name}: engine '{role}' has a draft head: its tokens are not routed"
+            if router != ENTROPY and (why := unfit(Path(router), served)):
+                yield f"methods.{name}.router: {why}"
+
+
+def unfit(router: Path, served: Model) -> str | None:
+    """Return why a router does not go with a model; None if it does, as far as is known here."""
+    config = Path(served.model) / "config.json"
+    try:
+        router_file.read(router)
+        if not served.revision and config.is_file():
+            router_file.check(router, json.loads(config.read_text(encoding="utf-8")))
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def too_few_to_time(params: Params, name: str) -> Iterator[str]:

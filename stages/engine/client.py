@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -18,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stages.engine import replies
 from stages.engine.replies import BadReplyError
 from stages.engine.spec import KEEP_ALIVE_S, MODEL_NAME
-from stages.methods.base import Completion, Request
+from stages.methods.base import Completion, Request, Route
 from stages.runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class Client:
             "seed": seed,
             **({"logprobs": request.logprobs} if request.logprobs else {}),
             **(self.sampling.given() if self.sampling else {}),
+            **(routing(request.route) if request.route else {}),
         }
 
     async def margins(self, token_ids: list[int]) -> list[float | None]:
@@ -244,6 +246,15 @@ class Client:
             case aiohttp.ClientError():
                 return f"{type(error).__name__} {error}"
         return f"no reply in {self.infer.request_timeout_s} s (infer.request_timeout_s)"
+
+
+def routing(route: Route) -> dict[str, Any]:
+    """Return the parameters by which stages.engine.routing leaves tokens to the other model."""
+    return {
+        "stop_token_ids": [route.mark],
+        "include_stop_str_in_output": False,  # the text is without the mark
+        "extra_args": {"route": asdict(route)},
+    }
 
 
 def pause_in(retry_after: str) -> float:

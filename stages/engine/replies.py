@@ -168,7 +168,9 @@ def completion(
         raise BadReplyError(f"stopped at {stop!r}, but its text ends with {shown(text[-20:])}")
     details = usage.prompt_tokens_details
     cached = (details and details.cached_tokens) or 0
-    return Completion(token_ids, text, choice.finish_reason, stop, cached)
+    routed = request.route is not None and choice.stop_reason == request.route.mark
+    ids = token_ids[:-1] if routed else token_ids  # less the mark
+    return Completion(ids, text, choice.finish_reason, stop, cached, routed)
 
 
 @dataclass(frozen=True)

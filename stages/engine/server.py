@@ -28,7 +28,7 @@ from stages.config import variables
 from stages.config.schema import Engines
 from stages.engine import compiler, gpus, models
 from stages.engine.scratch import scratch
-from stages.engine.spec import HOST, EngineSpec
+from stages.engine.spec import HOST, ROUTES, EngineSpec
 from stages.runtime.errors import UserError
 from stages.runtime.progress import tell
 
@@ -52,6 +52,7 @@ ELSEWHERE = (
     *("closed by peer", "reset by peer", "Broken pipe", "DistBackendError: NCCL error"),
 )
 LONGEST_CAUSE = 300  # characters
+PLUGIN = Path(__file__).resolve().parent / "plugin"
 
 
 class PortTakenError(UserError):
@@ -126,6 +127,7 @@ def running(
                     log.warning("%s; trying again", error)
                     started[spec.role] = begin(spec)
                     wait_ready(started[spec.role], begun + engines.start_timeout_s)
+                check_routes(spec, started[spec.role].log_file)
         took = time.monotonic() - begun
         log.info("engines %s ready in %.0f s", roles, took)
         tell(ready=roles, seconds=took)
@@ -210,6 +212,8 @@ def start(spec: EngineSpec, port: int, log_file: Path, folder: Path) -> Engine:
     """
     key = secrets.token_hex(16)
     own = {"VLLM_API_KEY": key, "TMPDIR": str(folder), "VLLM_RPC_BASE_PATH": str(folder)}
+    if spec.routers:
+        own["PYTHONPATH"] = with_plugin(os.environ.get("PYTHONPATH", ""))
     with log_file.open("wb") as output:
         process = subprocess.Popen(
             command(spec, port),
@@ -222,6 +226,20 @@ def start(spec: EngineSpec, port: int, log_file: Path, folder: Path) -> Engine:
         )
     drafts = spec.served.draft is not None
     return Engine(spec.role, f"http://{HOST}:{port}", key, process, log_file, drafts)
+
+
+def with_plugin(path: str) -> str:
+    """Return a PYTHONPATH on which vLLM finds the plugin that routes tokens, and this project."""
+    return os.pathsep.join([str(PLUGIN), str(PLUGIN.parents[2]), *filter(None, [path])])
+
+
+def check_routes(spec: EngineSpec, log_file: Path) -> None:
+    """Raise UserError unless an engine that is to route tokens has said that it can."""
+    if spec.routers and ROUTES not in log_file.read_text("utf-8", errors="replace"):
+        raise UserError(
+            f"engine '{spec.role}' cannot route tokens: it runs without the plugin in {PLUGIN}; "
+            f"see {log_file}"
+        )
 
 
 def inherited() -> dict[str, str]:

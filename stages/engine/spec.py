@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from stages.config.schema import Engines, Model
 
@@ -25,6 +25,8 @@ GPU_DEFAULTS = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
 }
 MAX_STOP_STRINGS = 128  # vLLM's default is 4; a relay sends every cue
+ROUTERS = "RELAYGEN_ROUTERS"  # the variable that names an engine's routers, as a list in JSON
+ROUTES = "Tokens can be routed by:"  # what an engine with routers says once they are loaded
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class EngineSpec:
 
     `concurrency`: requests in flight. `gpu_memory`: the share of each GPU's memory that it takes.
     `env`: variables of vLLM and NCCL. `gpu_ids`: its GPUs, as CUDA_VISIBLE_DEVICES names them;
-    empty on a CPU, and before GPUs are assigned.
+    empty on a CPU, and before GPUs are assigned. `routers`: what decides on tokens that another
+    model is to write (stages.engine.routing).
     """
 
     role: str
@@ -47,6 +50,7 @@ class EngineSpec:
     env: Mapping[str, str]
     prefix_caching: bool = True
     gpu_ids: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
 
     def shape(self) -> dict[str, Any]:
         """Return what can change what the engine writes.
@@ -135,6 +139,9 @@ class EngineSpec:
         }
         if not self.served.on_hub:
             shared["HF_HUB_OFFLINE"] = "1"
+        if self.routers:
+            # Routing is made for the runner of vLLM that its other one is to replace some day.
+            shared |= {ROUTERS: json.dumps(self.routers), "VLLM_USE_V2_MODEL_RUNNER": "0"}
         if self.served.gpus:
             return {**GPU_DEFAULTS, **self.env, **shared, **self._gpu_env}
         return {**self.env, **shared, **self._cpu_env}
@@ -191,8 +198,9 @@ def specs(
     roles: tuple[str, ...],
     concurrency: int,
     prefix_caching: bool = True,
+    routers: Collection[tuple[str, str]] = (),
 ) -> list[EngineSpec]:
-    """Return one spec per distinct role, in the order of `roles`."""
+    """Return one spec per distinct role, in the order of `roles`; `routers`: (role, router)."""
     return [
         EngineSpec(
             role=role,
@@ -205,6 +213,7 @@ def specs(
             gpu_memory=served.engines[role].gpu_memory or engines.gpu_memory,
             env=engines.env,
             prefix_caching=prefix_caching,
+            routers=tuple(dict.fromkeys(router for of, router in routers if of == role)),
         )
         for role in dict.fromkeys(roles)
     ]

@@ -61,7 +61,13 @@ def ask(
         missing = unanswered(todo, store)
         if not missing:
             return
-        wanted = specs(job.settings, job.engines, method.roles, job.infer.concurrency)
+        wanted = specs(
+            job.settings,
+            job.engines,
+            method.roles,
+            job.infer.concurrency,
+            routers=method.routers.items(),
+        )
         with running(job, wanted, store, logs) as engines:
             asking = answering(job.settings, method, cues)
             collect(asking, missing, store, engines, job.settings.sampling, job.infer, label)

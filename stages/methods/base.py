@@ -8,7 +8,7 @@ import itertools
 import re
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -22,6 +22,7 @@ Handoff = Literal["tokens", "text"]
 FinishReason = Literal["stop", "length"]
 FINISHED = get_args(FinishReason)
 HALF = "\N{REPLACEMENT CHARACTER}"  # what the bytes of half a character decode to
+ENTROPY = "entropy"  # the router that needs no file
 
 
 class Marks(Block):
@@ -47,12 +48,27 @@ class Marks(Block):
 
 
 @dataclass(frozen=True)
+class Route:
+    """Which tokens of a request the engine is to leave to the other model (R2R).
+
+    `router`: `entropy`, or the file of a router that the engine has loaded. `threshold`: None for
+    the router's own. `mark`: the token that the engine writes in place of one that it leaves, and
+    that no answer has.
+    """
+
+    router: str
+    threshold: float | None
+    mark: int
+
+
+@dataclass(frozen=True)
 class Request:
     """One call of an engine: continue `prompt_ids` by at most `max_tokens` tokens.
 
     `prompt_ids` may be the machine's own list, which grows with the next `feed`. `stop`: strings at
     which the engine stops. `tentative`: `feed` may drop some or all of the completion. `logprobs`:
     how many of the likeliest tokens at each position are to come with their log probabilities.
+    `route`: end before the first token that the router gives to the other model.
     """
 
     engine: str
@@ -61,6 +77,7 @@ class Request:
     stop: tuple[str, ...] = ()
     tentative: bool = False
     logprobs: int = 0
+    route: Route | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,7 @@ class Completion:
     `text` ends with the stop string; `token_ids` end with the whole token that completed it.
     `cached_tokens`: tokens of the prompt that were in the prefix cache. `likeliest`: log
     probabilities of the likeliest tokens at each position, in descending order, if asked for.
+    `routed`: it ends before a token that is the other model's to write, and may be empty.
     """
 
     token_ids: list[int]
@@ -78,6 +96,7 @@ class Completion:
     stop: str | None = None
     cached_tokens: int = 0
     likeliest: tuple[tuple[float, ...], ...] = ()
+    routed: bool = False
 
 
 @dataclass
@@ -178,6 +197,11 @@ class Method(Block, ABC):
     def probabilities(self) -> int:
         """Return of how many likeliest tokens it needs the probabilities from the last role."""
         return 0
+
+    @property
+    def routers(self) -> Mapping[str, str]:
+        """Return {role: router} of engines that route tokens: `entropy`, or a router's file."""
+        return {}
 
     @abstractmethod
     def start(self, setting: Setting) -> Machine:

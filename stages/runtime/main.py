@@ -178,6 +178,27 @@ def status(params: Params = Path("params.yaml"), json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@command(
+    "relaygen router default_router.pt", "relaygen router router.pt --out data/router.safetensors"
+)
+def router(
+    file: Annotated[Path, typer.Argument(help="A router of R2R as its authors publish it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Default: the same name with .safetensors.")
+    ] = None,
+) -> None:
+    """Convert a published router of R2R, for methods of kind token_route.
+
+    Published routers are pickles, which can hold code. Only weights and settings are read; a file
+    with anything else in it is refused.
+    """
+    from stages.engine.router_convert import convert
+
+    written = out or file.with_suffix(".safetensors")
+    convert(file, written)
+    print(written)
+
+
 @command("relaygen recipes")
 def recipes(params: Params = Path("params.yaml")) -> None:
     """Write results/recipes: what each result depends on.

@@ -127,10 +127,13 @@ def needs(methods: list[Served]) -> Needs:
 
 def wanted_engines(params: Params, settings: list[Settings]) -> list[EngineSpec]:
     """Return the engines that some methods need, each once."""
+    routers = [router for one in settings for router in one.method.routers.items()]
     wanted = {
         spec.role: spec
         for one in settings
-        for spec in specs(one, params.engines, one.method.roles, params.infer.concurrency)
+        for spec in specs(
+            one, params.engines, one.method.roles, params.infer.concurrency, routers=routers
+        )
     }
     return list(wanted.values())
 

@@ -23,7 +23,7 @@ from stages.config.params import load
 from stages.config.schema import Engines, Infer, Model, Params
 from stages.config.settings import Settings
 from stages.engine import identity
-from stages.methods.base import Method
+from stages.methods.base import ENTROPY, Method
 from stages.runtime.errors import UserError
 from stages.tracking import code, digests, host
 from stages.tracking.commands import command_of
@@ -46,6 +46,8 @@ DECIDING = {
 SERVER = "stages.engine.serve"
 # Prompt logprobs bypass the prefix cache, and old vLLM versions returned stale ones from it.
 MARGINS_PREFIX_CACHING = False
+# Runs inside the engines of methods with routers.
+ROUTING = "stages.engine.routing"
 # What decides the tokens of an answer, without what starts engines and keeps answers.
 ANSWERING = ("stages.generation.answering", "stages.engine.client", "stages.engine.spec", SERVER)
 
@@ -155,6 +157,7 @@ def recipe_of(target: Target, settings: Settings) -> Row:
         files.append(Path(settings.problem_set.path))
     if "recorded" in about.settings and settings.recorded:
         files.append(Path(settings.recorded.path))
+    files += [file for method in methods_in(settings) for file in router_files(method)]
     return {
         "stage": target.stage,
         "pair": target.pair,
@@ -162,7 +165,7 @@ def recipe_of(target: Target, settings: Settings) -> Row:
         "settings": {name: plain(name, getattr(settings, name)) for name in about.settings},
         "files": digests.of_files(file for file in files if file.is_file()),
         "command": command_of(target.stage),
-        **code_of(f"stages.{target.stage}", *kinds(settings), *servers(about)),
+        **code_of(f"stages.{target.stage}", *kinds(settings), *servers(about, settings)),
     }
 
 
@@ -173,9 +176,12 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
     """
     roles = dict.fromkeys(method.roles)
     engines = {role: settings.engines[role] for role in roles}
+    files = list(digests.of_files(router_files(method)).values())
     return {
         "seed": settings.seed,
-        "method": method.model_dump(exclude={"cues"}),
+        # A router's file counts by what is in it.
+        "method": method.model_dump(exclude={"cues"} | ({"router"} if files else set())),
+        **({"routers": files} if files else {}),
         "cues": list(cues),
         "engines": plain("engines", engines),
         "engine_env": settings.engine_env,
@@ -185,7 +191,7 @@ def answers_recipe(settings: Settings, method: Method, cues: list[str] | tuple[s
         "sampling": plain("sampling", settings.sampling),
         "budget": settings.budget,
         **plain("marks", settings.marks),
-        **code_of(*ANSWERING, f"stages.methods.{method.kind}"),
+        **code_of(*ANSWERING, *([ROUTING] if method.routers else []), module_of(method)),
     }
 
 
@@ -213,14 +219,31 @@ def latency_recipe(settings: Settings, cues: Mapping[str, list[str]]) -> Row:
 
 def kinds(settings: Settings) -> list[str]:
     """Return the modules of the methods' kinds: they are found by name, not imported."""
+    return list(dict.fromkeys(map(module_of, methods_in(settings))))
+
+
+def module_of(method: Method) -> str:
+    """Return the module of a method's kind."""
+    return f"stages.methods.{method.kind}"
+
+
+def methods_in(settings: Settings) -> list[Method]:
+    """Return the methods among the settings of a stage."""
     known = vars(settings)
-    lines = [*known.get("methods", {}).values(), *filter(None, [known.get("method")])]
-    return [f"stages.methods.{kind}" for kind in dict.fromkeys(line.kind for line in lines)]
+    return [*known.get("methods", {}).values(), *filter(None, [known.get("method")])]
 
 
-def servers(about: Stage) -> list[str]:
-    """Return the module that is run as the engines' server, of a stage that starts any."""
-    return [SERVER] if "engines" in about.settings else []
+def router_files(method: Method) -> list[Path]:
+    """Return the files of a method's routers; `entropy` is none."""
+    return [Path(name) for name in method.routers.values() if name != ENTROPY]
+
+
+def servers(about: Stage, settings: Settings) -> list[str]:
+    """Return the modules that run as the engines' server and in it, of a stage that starts any."""
+    if "engines" not in about.settings:
+        return []
+    routed = any(method.routers for method in methods_in(settings))
+    return [SERVER, *([ROUTING] if routed else [])]
 
 
 @cache

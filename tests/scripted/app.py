@@ -277,5 +277,7 @@ def main() -> None:
     Thread(target=end_after, args=[engine.core], daemon=True).start()
     app = web.Application(middlewares=[guard], client_max_size=2**26)
     app.add_routes(Api(engine).routes())
+    if "RELAYGEN_ROUTERS" in os.environ:
+        print("Tokens can be routed by:", os.environ["RELAYGEN_ROUTERS"])
     print(f"scripted server of {args.model} on {args.host}:{args.port}", flush=True)
     web.run_app(app, host=args.host, port=args.port, print=None, shutdown_timeout=0.1)

@@ -34,6 +34,7 @@ DEFAULTS: Json = {
 }
 REASONS = ("stop", "length", "abort", "error", "repetition")
 BLOCK = 32  # tokens that the prefix cache keeps together
+ROUTED_AT = 12  # which token of a request the other model is to write
 
 
 class RefusedError(Exception):
@@ -52,12 +53,12 @@ def bad(message: str, param: str | None = None) -> RefusedError:
 
 @dataclass(frozen=True)
 class Text:
-    """What was written; `stop`: the stop string that ended it."""
+    """What was written; `stop`: the stop string that ended it, or a stop token's id."""
 
     token_ids: list[int]
     text: str
     finish_reason: str
-    stop: str | None
+    stop: str | int | None
 
 
 def cut(ids: Sequence[int], pieces: Sequence[str], sampling: Json, end: int) -> Text:
@@ -180,11 +181,22 @@ class Engine:
         written = [*self.tokenizer.encode(rest, add_special_tokens=False).ids, self.end]
         room = {"max_tokens": min(sampling["max_tokens"], self.max_model_len - len(ids))}
         text = cut(written, [self.pieces[i] for i in written], sampling | room, self.end)
+        text = self.routed(text, sampling)
         text = self.as_the_core_leaves_it(text)
         cached = 0 if sampling["prompt_logprobs"] else self.cache.cached(salt, ids)
         self.cache.keep(salt, [*ids, *text.token_ids])
         self.counts.add(len(ids), text)
         return text, cached
+
+    def routed(self, text: Text, sampling: Json) -> Text:
+        """A text, or its first tokens and the mark of its route: each ROUTED_AT-th is left out."""
+        route = (sampling.get("extra_args") or {}).get("route")
+        if not route or len(text.token_ids) < ROUTED_AT:
+            return text
+        ids = text.token_ids[: ROUTED_AT - 1]
+        return Text(
+            [*ids, route["mark"]], "".join(self.pieces[i] for i in ids), "stop", route["mark"]
+        )
 
     def check(self, ids: Sequence[int], sampling: Json) -> None:
         """Raise RefusedError for what the real server refuses."""

@@ -22,7 +22,7 @@ from stages.engine.client import (
     pause_in,
 )
 from stages.engine.server import Engine
-from stages.methods.base import Completion, Request
+from stages.methods.base import Completion, Request, Route
 from stages.runtime.errors import UserError
 
 pytestmark = pytest.mark.unit
@@ -115,6 +115,21 @@ async def test_text_is_sent_as_a_whole_chat_after_a_look_up_of_the_model() -> No
     assert sent[1][1]["messages"] == [{"role": "assistant", "content": "It is"}]
     ids = TOKENIZER.encode(" so", add_special_tokens=False).ids
     assert completion == Completion(ids, " so", "stop", "so", cached_tokens=2)
+
+
+async def test_a_routed_request_stops_at_its_mark_which_is_no_part_of_the_completion() -> None:
+    route, sent = Route("entropy", 0.4, mark=7), []
+    choice = {"finish_reason": "stop", "stop_reason": 7, "text": " so", "token_ids": [5, 7]}
+
+    async def answer(request: web.Request) -> web.Response:
+        sent.append((await request.json())["sampling_params"])
+        return web.json_response({"choices": [choice], "usage": {}})
+
+    async with client(answer) as made:
+        completion = await made.complete(Request("small", [1, 2], 10, route=route), 1, "salt")
+    assert completion == Completion([5], " so", "stop", routed=True)
+    assert sent[0]["stop_token_ids"] == [7]
+    assert sent[0]["extra_args"] == {"route": {"router": "entropy", "threshold": 0.4, "mark": 7}}
 
 
 async def test_drafts_and_accepted_tokens_are_read_from_the_metrics() -> None:

@@ -202,6 +202,16 @@ def test_what_can_change_the_answers_changes_the_shape(change: dict[str, Any]) -
     assert replace(spec, **change).shape() != spec.shape()
 
 
+def test_an_engine_with_routers_is_told_so_and_others_are_not() -> None:
+    params = load(Path("params.yaml"))
+    routers = [("small", "entropy"), ("small", "a.safetensors"), ("small", "entropy")]
+    large, small = specs(
+        params.pair("demo"), params.engines, ("large", "small"), 1, routers=routers
+    )
+    assert small.environment["RELAYGEN_ROUTERS"] == '["entropy", "a.safetensors"]'
+    assert "RELAYGEN_ROUTERS" not in large.environment
+
+
 def with_args(**args: Any) -> EngineSpec:
     """The small engine with further arguments of vLLM's."""
     (spec,) = engine_specs("small")

@@ -499,3 +499,32 @@ def test_unknown_names_list_the_known_ones() -> None:
         params.method("magic")
     with pytest.raises(UserError, match=r"unknown pair .qwen., params\.yaml has: demo"):
         params.pair("qwen")
+
+
+# Routers.
+
+
+def with_r2r(folder: Path, **line: Any) -> Path:
+    """params.yaml with a method that routes tokens."""
+    given = {"kind": "token_route", "large": "large", "small": "small", "cues": "none", **line}
+    return file_with(folder, "methods.r2r", given)
+
+
+def test_a_method_by_entropy_needs_no_file(tmp_path: Path) -> None:
+    assert load(with_r2r(tmp_path, router="entropy")).method("r2r").routers == {"small": "entropy"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"router": "none.safetensors"}, r"methods\.r2r\.router: none\.safetensors: no such file"),
+        ({"router": "README.md"}, r"methods\.r2r\.router: README\.md: not a router"),
+        ({"router": "entropy", "small": "eagle3"}, "engine 'eagle3' has a draft head"),
+        ({"router": "a.safetensors", "threshold": 2}, r"threshold: .*2\.0, and a router's output"),
+    ],
+)
+def test_a_router_that_cannot_be_is_named_before_anything_runs(
+    tmp_path: Path, line: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load(with_r2r(tmp_path, **line))

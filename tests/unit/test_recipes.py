@@ -594,3 +594,39 @@ def test_an_entry_reads_only_settings_that_its_recipe_holds(stage: str) -> None:
 def test_a_recipe_can_be_read_as_yaml(before: dict[Target, Row]) -> None:
     for recipe in before.values():
         assert yaml.safe_load(recipes.as_text(recipe)) == recipe
+
+
+# Routers.
+
+
+def routed(**line: Any) -> Params:
+    """The project with a method that routes tokens."""
+    given = {"kind": "token_route", "large": "large", "small": "small", "cues": "none", **line}
+    methods = changed("seed", 1)["methods"] | {"r2r": given}
+    return params_with("methods", methods)
+
+
+def test_only_answers_of_methods_with_routers_depend_on_the_plugin() -> None:
+    by_name = everyones(routed(router="entropy"))
+    with_plugin = {name for name, one in by_name.items() if "stages.engine.routing" in one["code"]}
+    assert with_plugin == {"r2r"}
+
+
+def test_a_router_counts_by_what_is_in_its_file_and_not_by_its_place(tmp_path: Path) -> None:
+    for name, content in (("a", "one"), ("b", "one"), ("c", "two")):
+        (tmp_path / name).write_text(content)
+    a, b, c = (answers(routed(router=str(tmp_path / one)), "r2r") for one in "abc")
+    assert a == b != c
+
+
+def test_a_routers_file_is_in_the_recipes_of_what_it_shapes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("one")
+    params = routed(router=str(tmp_path / "a"))
+    recipes_of = {target: recipe for target, recipe in made(params).items() if recipe["files"]}
+    named = {
+        target for target, recipe in recipes_of.items() if str(tmp_path / "a") in recipe["files"]
+    }
+    assert named == {
+        Target("infer", "demo", "r2r"),
+        Target("latency", "demo"),
+    }

@@ -84,7 +84,7 @@ def test_easy_cues_lead_into_sentences_that_a_reader_is_surer_of() -> None:
     assert min(easy) > max(hard)
 
 
-def ended(**sampling: object) -> tuple[int, str, str, str | None]:
+def ended(**sampling: object) -> tuple[int, str, str, str | int | None]:
     text = cut(range(len(PIECES)), PIECES, {**DEFAULTS, **sampling}, end=len(PIECES) - 1)
     return len(text.token_ids), text.text, text.finish_reason, text.stop
 

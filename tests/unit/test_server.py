@@ -188,6 +188,54 @@ def test_a_servers_temporary_files_are_its_own_and_gone_with_it(
     assert not Path(folder).exists()
 
 
+# A server that says that it routes tokens if its vLLM would find the plugin.
+ROUTING = """
+import http.server, sys
+from importlib.metadata import entry_points
+for one in entry_points(group="vllm.general_plugins", name="relaygen_routing"):
+    print("Tokens can be routed by:", one.value, flush=True)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def routing_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that run ROUTING."""
+
+    def command(_: EngineSpec, port: int) -> list[str]:
+        return [sys.executable, "-c", ROUTING, str(port)]
+
+    monkeypatch.setattr(server, "command", command)
+
+
+@pytest.mark.usefixtures("routing_program")
+@pytest.mark.parametrize(("routers", "says"), [(("entropy",), True), ((), False)])
+def test_only_an_engine_with_routers_finds_the_plugin(
+    routers: tuple[str, ...], says: bool, tmp_path: Path
+) -> None:
+    wanted = [replace(spec, routers=routers) for spec in engine_specs("small")]
+    with server.running(wanted, ENGINES, tmp_path) as started:
+        said = started["small"].log_file.read_text()
+    assert ("stages.engine.routing:install" in said) == says
+
+
+@pytest.mark.usefixtures("routing_program")
+def test_an_engine_that_is_to_route_tokens_without_the_plugin_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(server, "PLUGIN", tmp_path / "a/b/c/no")
+    wanted = [replace(spec, routers=("entropy",)) for spec in engine_specs("small")]
+    with (
+        pytest.raises(UserError, match="'small' cannot route tokens: it runs without the plugin"),
+        server.running(wanted, ENGINES, tmp_path),
+    ):
+        pass
+
+
 def test_the_environments_proxies_and_certificates_do_not_concern_a_server_of_ours(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
