@@ -27,7 +27,8 @@ def of_kind(settings: Any) -> Method:
         method = importlib.import_module(f"{__name__}.{kind}").Method(**settings)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {what}") from error
     assert isinstance(method, Method)
     return method
 

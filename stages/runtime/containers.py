@@ -10,6 +10,7 @@ from shutil import which
 from tempfile import TemporaryFile
 
 from stages.config.schema import Model, Params
+from stages.methods.base import ENTROPY
 from stages.runtime.command_line import warn
 from stages.runtime.errors import UserError
 from stages.tracking import host
@@ -34,7 +35,7 @@ def arguments(params: Params, environ: Mapping[str, str]) -> str:
     """Return the arguments of `apptainer exec`, for a shell.
 
     Snakemake binds the project as the container's home. Added are the hub's cache if HF_HOME is
-    set, and, read-only, images and model folders outside the project.
+    set, and, read-only, images, models and routers outside the project.
     """
     binds = [f"{path}:{path}:ro" for path in elsewhere(params)]
     if cache := environ.get("HF_HOME"):
@@ -150,13 +151,16 @@ def n_gpus(params: Params) -> list[int]:
 
 
 def elsewhere(params: Params) -> list[Path]:
-    """Return images and model folders outside the project.
+    """Return images, model folders and routers outside the project.
 
     Stages read an image's digest, which is part of every result's provenance.
     """
     named = (params.containers.pipeline, params.containers.engine)
     images = [Path(name) for image in named for name in (image, f"{image}.sha256")]
-    paths = [*images, *(folder for one in engines(params) for folder in one.folders)]
+    folders = [folder for one in engines(params) for folder in one.folders]
+    methods = params.all_methods.values()
+    routers = [Path(name) for one in methods for name in one.routers.values() if name != ENTROPY]
+    paths = [*images, *folders, *routers]
     here = Path.cwd()
     outside = [path.resolve() for path in paths if not path.resolve().is_relative_to(here)]
     return [path for path in dict.fromkeys(outside) if path.exists()]

@@ -112,6 +112,11 @@ def elsewhere(args: argparse.Namespace, settings: list[Settings]) -> list[Elsewh
             raise UserError(f"--{role}-url {url}: not an address such as http://127.0.0.1:8001")
         if not any(role in one.method.roles for one in settings):
             raise UserError(f"--{role}-url: no method that is served needs '{role}'")
+        if any(one.method.routers or one.method.probabilities for one in settings):
+            raise UserError(
+                f"--{role}-url: a method that routes tokens, or goes by probabilities, takes engines "
+                "that this command starts: leave such methods out of --methods"
+            )
         base = url.rstrip("/").removesuffix("/v1")
         found.append(Elsewhere(role, base, os.environ.get(key_variable(role), "")))
     return found

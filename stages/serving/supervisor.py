@@ -127,6 +127,7 @@ class Supervised(Kept):
         engine = await self._in_thread(partial(servers.enter_context, serving))
         deadline = time.monotonic() + self.engines.start_timeout_s
         await self._in_thread(partial(server.wait_ready, engine, deadline))
+        server.check_routes(self.spec, self.log_file)
         return Client(engine, None, self.infer)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:

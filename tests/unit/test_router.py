@@ -7,17 +7,16 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm, linear
 
 from stages.engine.router import load
 from stages.engine.router_convert import convert
 from stages.engine.router_file import Sizes
 from stages.runtime.errors import UserError
+from tests.router_reference import Weights, by_hand
 
 pytestmark = pytest.mark.unit
 SIZES = Sizes(hidden=48, logits=100, dims=(64, 64, 64, 32), expansion=4)
 VOCABULARY = 150
-Weights = dict[str, Tensor]
 
 
 def weights(seed: int = 0) -> Weights:
@@ -54,26 +53,6 @@ def published(**changed: Any) -> dict[str, Any]:
 def saved(folder: Path, content: object) -> Path:
     torch.save(content, folder / "router.pt")
     return folder / "router.pt"
-
-
-def by_hand(w: Weights, hidden: Tensor, embedding: Tensor, logits: Tensor) -> Tensor:
-    """The probabilities by the paper's description, one operation after the other."""
-
-    def layer(name: str, x: Tensor) -> Tensor:
-        return linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
-
-    def norm(name: str, x: Tensor) -> Tensor:
-        return layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"])
-
-    read = torch.cat([hidden, embedding, layer("logits_projection", logits)], -1)
-    x = layer("backbone.input_projection", layer("combined_projection", read))
-    for i in range(len(SIZES.dims)):
-        block = f"backbone.blocks.{i}"
-        change = gelu(layer(f"{block}.mlp.0", norm(f"{block}.layer_norm", x)))
-        kept = layer(f"{block}.dim_change", x) if f"{block}.dim_change.weight" in w else x
-        x = kept + layer(f"{block}.mlp.3", change)
-    logit = layer("backbone.output_layer.1", norm("backbone.output_layer.0", x))
-    return torch.sigmoid(logit)[:, 0]
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
