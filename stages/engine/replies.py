@@ -170,7 +170,7 @@ def completion(
     cached = (details and details.cached_tokens) or 0
     routed = request.route is not None and choice.stop_reason == request.route.mark
     ids = token_ids[:-1] if routed else token_ids  # less the mark
-    return Completion(ids, text, choice.finish_reason, stop, cached, routed)
+    return Completion(ids, text, choice.finish_reason, stop, cached, routed=routed)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def elsewhere(args: argparse.Namespace, settings: list[Settings]) -> list[Elsewh
             raise UserError(f"--{role}-url: no method that is served needs '{role}'")
         if any(one.method.routers or one.method.probabilities for one in settings):
             raise UserError(
-                f"--{role}-url: a method that routes tokens, or goes by probabilities, takes engines "
+                f"--{role}-url: a method that routes tokens or goes by probabilities takes engines "
                 "that this command starts: leave such methods out of --methods"
             )
         base = url.rstrip("/").removesuffix("/v1")
