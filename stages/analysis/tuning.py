@@ -39,8 +39,11 @@ class Outcome:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Return what sorts the better one first: points lost beyond the limit, then the share."""
-        return self.values["excess"], self.values["large_utilization"]
+        """Return what sorts the better one first: points shown to be lost beyond the limit, share.
+
+        Few problems show little: one that may be as good as the large model is not left out yet.
+        """
+        return self.values["shown_excess"], self.values["large_utilization"]
 
 
 def thresholds(
@@ -111,7 +114,8 @@ def values(
 ) -> Row:
     """Return a row of the grid. `scores`, `large`: of these answers and of the large model alone.
 
-    `excess`: points of Pass@1 lost to the large model beyond `max_loss`.
+    `excess`: points of Pass@1 lost to the large model beyond `max_loss`; `shown_excess`: those that
+    are lost even at the better end of the interval.
     """
     differs = difference_row(scores, large, resamples, seed)
     tokens = answers.select(pl.sum("large_tokens", "small_tokens")).row(0)
@@ -121,6 +125,7 @@ def values(
         "ci_low": differs["ci_low"],
         "ci_high": differs["ci_high"],
         "excess": max(0.0, -differs["difference"] - max_loss),
+        "shown_excess": max(0.0, -differs["ci_high"] - max_loss),
         "large_utilization": 100 * tokens[0] / max(1, sum(tokens)),
         "mean_tokens": sum(tokens) / len(answers),
         "mean_switches": fmean(answers["n_switches"]),

@@ -38,7 +38,7 @@ MARGINS = pl.DataFrame(
 
 
 def outcome(name: str, n: int, excess: float, share: float) -> Outcome:
-    values = {"excess": excess, "large_utilization": share}
+    values = {"excess": excess, "shown_excess": excess, "large_utilization": share}
     return Outcome(Candidate(name, {}), n, values)
 
 
@@ -110,6 +110,18 @@ def test_only_points_beyond_the_limit_are_too_many() -> None:
     assert (row["difference"], row["excess"]) == (-50.0, 48.5)
     assert (row["large_utilization"], row["mean_tokens"], row["mean_switches"]) == (15.0, 10.0, 3.0)
     assert values(answers, large, scores, 1.5, 10, 1)["excess"] == 0.0
+
+
+def test_what_few_problems_do_not_show_rules_no_policy_out() -> None:
+    answers = pl.DataFrame({"large_tokens": [1], "small_tokens": [9], "n_switches": [2]})
+    ids = {"problem_id": list(range(12)), "repeat": [0] * 12}
+    large = pl.DataFrame({**ids, "correct": [True] * 12})
+    one, most = (
+        values(answers, pl.DataFrame({**ids, "correct": right}), large, 1.5, 2000, 1)
+        for right in ([False] + [True] * 11, [False] * 11 + [True])
+    )
+    assert one["excess"] > 0 == one["shown_excess"]
+    assert most["shown_excess"] > 0
 
 
 def answered(self: Panel, name: str, method: Method, todo: Sequence[Task]) -> pl.DataFrame:
