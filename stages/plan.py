@@ -10,8 +10,11 @@ from itertools import chain
 
 from stages.config.params import load
 from stages.planning import assumptions
+from stages.planning.done import RESULTS
+from stages.planning.due import due
 from stages.planning.fit import misfits
 from stages.planning.jobs import commands
+from stages.planning.measured import measured
 from stages.planning.overview import as_json, text
 from stages.planning.pair import REFERENCE, planned_pair
 from stages.runtime import command_line
@@ -29,7 +32,11 @@ def main() -> None:
     params = load(args.params)
     known = assumptions.load(REFERENCE / "plan.yaml")
     names = [args.pair] if args.pair else params.run
-    pairs = [planned_pair(params, name, known) for name in names]
+    now_due = due(params.model_copy(update={"run": names}))
+    pairs = [
+        planned_pair(params, name, known, now_due, measured(RESULTS / "summaries" / name))
+        for name in names
+    ]
     if refused := list(chain.from_iterable(map(misfits, pairs))):
         print("\n".join(f"error: {line}" for line in refused), file=sys.stderr)
         sys.exit(1)

@@ -58,8 +58,8 @@ def in_accuracy(differences: pl.DataFrame) -> str:
     for verdict, words in (("worse", "Less accurate than it"), ("better", "More accurate")):
         rows = differences.filter(verdict=verdict)
         if len(rows):
-            said = [gained(row) for row in rows.iter_rows(named=True)]
-            parts.append(f"{words} (Pass@1, points): {', '.join(said)}.")
+            said = [gained(some) for some in rows.partition_by("method", maintain_order=True)]
+            parts.append(f"{words} (Pass@1, points): {'; '.join(said)}.")
     decided = set(differences.filter(pl.col("verdict") != "undecided")["method"])
     methods = differences["method"].unique(maintain_order=True)
     undecided = [method for method in methods if method not in decided]
@@ -72,14 +72,17 @@ def in_accuracy(differences: pl.DataFrame) -> str:
 def largest(differences: pl.DataFrame, methods: Sequence[str]) -> str:
     """Return the largest of differences that are not shown, with what its interval holds."""
     rows = differences.filter(pl.col("method").is_in(methods)).sort(pl.col("difference").abs())
-    return f"the largest is {gained(rows.row(-1, named=True))}"
+    return f"the largest is {gained(rows.tail(1))}"
 
 
-def gained(row: Row) -> str:
-    """Return a method's difference to the large model with its interval, in points."""
-    low, high = signed(row["ci_low"]), signed(row["ci_high"])
-    name, benchmark = shown(row["method"]), shown(row["benchmark"])
-    return f"{name} {signed(row['difference'])} on {benchmark} ({low} to {high})"
+def gained(rows: pl.DataFrame) -> str:
+    """Return one method's differences to the large model with their intervals, in points."""
+    said = [
+        f"{signed(row['difference'])} on {shown(row['benchmark'])} "
+        f"({signed(row['ci_low'])} to {signed(row['ci_high'])})"
+        for row in rows.iter_rows(named=True)
+    ]
+    return f"{shown(rows['method'][0])} {', '.join(said)}"
 
 
 def signed(points: float) -> str:

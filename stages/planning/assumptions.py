@@ -78,6 +78,7 @@ class Assumptions(Block):
 
     node: Node
     prompt_tokens: int
+    stage_s: float = Field(description="of a stage besides engines and answers, on two cores")
     problems: dict[str, int]
     models: dict[str, Shape]
     disk: Disk

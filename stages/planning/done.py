@@ -5,16 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stages.analysis.cue_sets import words_in
+from stages.config.selection import cues_of as cues_by_name
 from stages.generation import asking
 from stages.generation.answers import asked
 from stages.generation.store import Store, answers_in
+from stages.planning.due import NOT_THERE
 from stages.planning.jobs import Job
 from stages.planning.pair import PlannedPair
 from stages.tracking import recipes
+from stages.tracking.record import stage_of
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import Target
 
 RESULTS = Path("results")
+# A set with more problems keeps the prompts of those that it had.
+OTHER_SET = "settings: problem_set"
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,17 @@ class Done:
 
 def done(pair: PlannedPair, job: Job, benchmarks: Sequence[str]) -> dict[str, Done]:
     """Return {benchmark: what of a job's answers is there}."""
-    finished = [name for name in benchmarks if output(pair, job, name).is_file()]
+    is_due = stage_name(pair, job) in pair.due
+    finished = [name for name in benchmarks if not is_due and output(pair, job, name).is_file()]
     kept = kept_answers(pair, job, [name for name in benchmarks if name not in finished])
     return {name: Done(name in finished, kept.get(name, 0)) for name in benchmarks}
+
+
+def stage_name(pair: PlannedPair, job: Job) -> str:
+    """Return a job's stage in dvc.yaml."""
+    if job.stage in ("infer", "ablation"):
+        return stage_of(Target("infer", pair.name, job.method), pair.params)
+    return stage_of(Target(job.stage, pair.name), pair.params)
 
 
 def output(pair: PlannedPair, job: Job, benchmark: str) -> Path:
@@ -45,9 +58,11 @@ def output(pair: PlannedPair, job: Job, benchmark: str) -> Path:
 def kept_answers(pair: PlannedPair, job: Job, benchmarks: Sequence[str]) -> dict[str, int]:
     """Return {benchmark: answers that the store holds for this run}.
 
-    They depend on the problems and cue sets: nothing is counted before these files are there. Nor
-    are margins and answer stages, which take minutes.
+    They depend on the problems and cue sets: nothing is counted before these files are there, or if
+    they may become others. Nor are margins and answer stages, which take minutes.
     """
+    if problems_may_differ(pair):
+        return {}
     if job.stage == "traces":
         return kept_by_method(pair, Target("traces", pair.name), [], benchmarks)
     cue_sets = cues_of(pair)
@@ -59,10 +74,23 @@ def kept_answers(pair: PlannedPair, job: Job, benchmarks: Sequence[str]) -> dict
     return {}
 
 
+def problems_may_differ(pair: PlannedPair) -> bool:
+    """Return whether prompts are made anew for more than another number of problems."""
+    why = pair.due.get(f"prepare@{pair.name}", [])
+    return bool(set(why) - {NOT_THERE, OTHER_SET})
+
+
 def cues_of(pair: PlannedPair) -> dict[str, list[str]]:
-    """Return {method: its cues} of the cue sets that are there."""
+    """Return {method: its cues} of the cue sets that are there and stay as they are."""
     files = (RESULTS / pair.name / "cue_sets").glob("*.yaml")
-    return {file.stem: words_in(file) for file in files}
+    anew = f"cue_set@{pair.name}" in pair.due
+    return {file.stem: words_in(file) for file in files if not (anew and mined(pair, file.stem))}
+
+
+def mined(pair: PlannedPair, method: str) -> bool:
+    """Return whether a method takes the cues that are mined, of today's methods."""
+    known = method in pair.params.all_methods
+    return known and cues_by_name(pair.params, pair.name, method) == "mined"
 
 
 def kept_by_method(

@@ -46,11 +46,11 @@ def estimates(pair: PlannedPair, job: Job) -> list[Estimate]:
 
 def writing(pair: PlannedPair, job: Job, benchmark: str, bytes_per_token: float) -> Estimate:
     """Estimate the answers of one method to one benchmark."""
-    method, n = pair.params.method(job.method), n_answers(pair, benchmark)
-    each = answer_tokens(pair, method, benchmark)
+    n = n_answers(pair, benchmark)
+    each = answer_tokens(pair, job.method, benchmark)
     at_once = in_flight(job.concurrency, math.ceil(n / job.shards), each, room(pair, job))
     slowdown = pair.family.speed.slowdown
-    took = writing_hours(n * each, ms_per_token(pair, method), at_once, slowdown)
+    took = writing_hours(n * each, ms_per_token(pair, job.method), at_once, slowdown)
     return Estimate(benchmark, n, n * each, took, n * each * bytes_per_token)
 
 
@@ -65,7 +65,7 @@ def margins(pair: PlannedPair) -> Estimate:
 
 def latency(pair: PlannedPair) -> Estimate:
     """Estimate the answers of all methods in turn, one at a time."""
-    name, methods = pair.settings.speed_benchmark, methods_of(pair.params, pair.name).values()
+    name, methods = pair.settings.speed_benchmark, methods_of(pair.params, pair.name)
     asked = pair.params.latency.n_problems * pair.params.latency.runs
     tokens = [asked * answer_tokens(pair, method, name) for method in methods]
     took = sum(
@@ -83,7 +83,8 @@ def answer_stage(pair: PlannedPair, job: Job) -> Estimate:
     tokens = n * pair.family.tokens.answer_stage
     read = sum(count * tokens_by(pair, "large", name) for name, count in counts.items())
     at_once = in_flight(job.concurrency, n, read / n, room(pair, job))
-    took = writing_hours(tokens, speed.ms_per_token["small"], at_once, speed.slowdown)
+    small = pair.measured.ms_per_token.get("small", speed.ms_per_token["small"])
+    took = writing_hours(tokens, small, at_once, speed.slowdown)
     took += reading_hours(read, speed.read_tokens_per_s)
     return Estimate("all", n, tokens, took, 0)
 
@@ -131,22 +132,29 @@ def n_problems(name: str, benchmark: Benchmark, known: Assumptions) -> int:
     return benchmark.n_problems or known.problems_of(name)
 
 
-def answer_tokens(pair: PlannedPair, method: Method, benchmark: str) -> int:
+def answer_tokens(pair: PlannedPair, name: str, benchmark: str) -> float:
     """Return the mean tokens of a method's answer: the large model's, except for the small alone.
 
-    The paper's speedups are relative to the large model's time for its own answers.
+    The paper's speedups are relative to the large model's time for its own answers. Where an
+    earlier run has counted them, they are its own, as is the time of a token.
     """
-    return tokens_by(pair, timed_like(method), benchmark)
+    counted = pair.measured.tokens.get((name, benchmark))
+    like = timed_like(pair.params.method(name))
+    return min(counted, pair.settings.budget) if counted else tokens_by(pair, like, benchmark)
 
 
-def tokens_by(pair: PlannedPair, writer: str, benchmark: str) -> int:
+def tokens_by(pair: PlannedPair, writer: str, benchmark: str) -> float:
     """Return the mean tokens of one model's answer, which the budget limits."""
-    return min(pair.family.tokens.of(writer, benchmark), pair.settings.budget)
+    assumed = pair.family.tokens.of(writer, benchmark)
+    return min(pair.measured.tokens.get((writer, benchmark), assumed), pair.settings.budget)
 
 
-def ms_per_token(pair: PlannedPair, method: Method) -> float:
+def ms_per_token(pair: PlannedPair, name: str) -> float:
     """Return the time of a token with one answer in flight."""
-    speed, like = pair.family.speed.ms_per_token, timed_like(method)
+    speed, like = pair.family.speed.ms_per_token, timed_like(pair.params.method(name))
+    measured = pair.measured.ms_per_token
+    if found := measured.get(name) or measured.get(like):
+        return found
     return speed[like] if like in speed else speed["large"] / pair.speedups.get(like, 1.0)
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from stages.planning.jobs import all_roles
 from stages.planning.pair import PlannedPair
 from stages.planning.sizes import GIB, engine_room, engine_weights_gib, model_bytes
-from stages.planning.work import PlannedWork, planned_work, total
+from stages.planning.work import PlannedWork, due_of, planned_work, total
 
 HEADER = ["stage", "method", "benchmark", "engines: GPUs", "answers", "k tokens", "time", "GPU-h"]
 HEADER += ["MB", "done"]
@@ -25,10 +25,20 @@ def text(pairs: Sequence[PlannedPair]) -> str:
     for pair, work in zip(pairs, tables, strict=True):
         out.append(pair.name + (f"  ({about})" if (about := memory(pair)) else ""))
         out += [next(lines) for _ in range(len(work) + 1)]
-        out.append(summary(pair, work))
+        out += [f"  due: {in_words(due_of(pair))}", summary(pair, work)]
     if len(pairs) > 1:
         out.append(f"all pairs, to do: {to_do(list(chain.from_iterable(tables)))}")
     return "\n".join([*out, "assumed:", *(f"  {line}" for line in assumed(pairs))])
+
+
+def in_words(stages: Sequence[str]) -> str:
+    """Return the names of stages; those of methods together, as `infer (large, small)`."""
+    found: dict[str, list[str]] = {}
+    for name in stages:
+        stage, _, about = name.partition("@")
+        found.setdefault(stage, []).extend(filter(None, [about.partition("-")[2]]))
+    parts = [f"{stage} ({', '.join(names)})" if names else stage for stage, names in found.items()]
+    return ", ".join(parts) or "nothing"
 
 
 def as_json(pairs: Sequence[PlannedPair]) -> str:
@@ -40,6 +50,7 @@ def as_json(pairs: Sequence[PlannedPair]) -> str:
             "rows": [{**asdict(one), "left": one.left} for one in work],
             "total": asdict(total(work)),
             "model_bytes": model_bytes(pair),
+            "due": due_of(pair),
         }
     return json.dumps({"pairs": content, "assumed": assumed(pairs)}, indent=2)
 
@@ -127,8 +138,9 @@ def assumed(pairs: Sequence[PlannedPair]) -> list[str]:
         f"checkpoints {disk.checkpoints:g} ({disk.source})"
     )
     lines.append(
-        "kept: answers in store/ that this run will use; finished: the file is there, "
-        "`relaygen status` says whether it is up to date"
+        "kept: answers in store/ that this run will use; finished: there and up to date; due: "
+        "stages of dvc.yaml that are not there or out of date (`relaygen status` says why), and "
+        "all that follow, which may turn out to have nothing to do"
     )
     return list(dict.fromkeys(lines))
 
@@ -136,6 +148,17 @@ def assumed(pairs: Sequence[PlannedPair]) -> list[str]:
 def assumed_of(pair: PlannedPair) -> Iterator[str]:
     """Yield the assumptions about one pair."""
     tokens, speed, speedups = pair.family.tokens, pair.family.speed, pair.family.speedups
+    if of := pair.measured.ms_per_token:
+        times = listed({name: round(ms, 1) for name, ms in of.items()})
+        yield (
+            f"measured on pair {pair.name}, taken before what is assumed below: tokens an answer; "
+            f"ms a token, one answer in flight: {times} (results/summaries/{pair.name})"
+        )
+    else:
+        yield (
+            f"nothing is measured on pair {pair.name} yet: after a run, the plan takes its own "
+            "tokens and times"
+        )
     yield (
         f"tokens an answer, {pair.settings.family.estimates}: large {listed(tokens.large)}; small "
         f"{listed(tokens.small)}; answer stage {tokens.answer_stage} ({tokens.source})"

@@ -6,18 +6,26 @@ from pathlib import Path
 
 from stages.config.schema import Pair, Params
 from stages.planning.assumptions import Assumptions, FamilyEstimates, published_speedups
+from stages.planning.due import Due
+from stages.planning.measured import Measured
 
 REFERENCE = Path("workflow/reference")
 
 
 @dataclass(frozen=True)
 class PlannedPair:
-    """What all parts of a plan work on. `speedups`: {method: speedup over the large model}."""
+    """What all parts of a plan work on. `speedups`: {method: speedup over the large model}.
+
+    `due`: the stages of dvc.yaml that a run goes through; those that are not there yet are due
+    without being named.
+    """
 
     params: Params
     name: str
     known: Assumptions
     speedups: Mapping[str, float]
+    due: Due
+    measured: Measured
 
     @property
     def settings(self) -> Pair:
@@ -30,9 +38,11 @@ class PlannedPair:
         return self.known.families[self.settings.family.estimates]
 
 
-def planned_pair(params: Params, name: str, known: Assumptions) -> PlannedPair:
+def planned_pair(
+    params: Params, name: str, known: Assumptions, due: Due, measured: Measured
+) -> PlannedPair:
     """Return a pair to plan for."""
     speedups = known.families[params.pair(name).family.estimates].speedups
     if isinstance(speedups, str):
         speedups = published_speedups(REFERENCE / "paper.yaml", speedups)
-    return PlannedPair(params, name, known, speedups)
+    return PlannedPair(params, name, known, speedups, due, measured)

@@ -1,5 +1,6 @@
 """The lines of a plan: what each job asks of a benchmark, on which GPUs, and what is done of it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,10 +41,11 @@ class PlannedWork:
 
 
 def planned_work(pair: PlannedPair) -> list[PlannedWork]:
-    """Return what all jobs ask, and last the time that starting their engines takes."""
+    """Return what all jobs ask; last, the time of starting engines and of the stages' own work."""
     by_job = {job: list(work_of(pair, job)) for job in jobs(pair)}
     to_start = [job for job, work in by_job.items() if any(one.left for one in work)]
-    return [*(one for work in by_job.values() for one in work), starts(pair, to_start)]
+    asked = [one for work in by_job.values() for one in work]
+    return [*asked, starts(pair, to_start), stages_due(pair)]
 
 
 def work_of(pair: PlannedPair, job: Job) -> Iterator[PlannedWork]:
@@ -71,6 +73,19 @@ def starts(pair: PlannedPair, to_start: Sequence[Job]) -> PlannedWork:
     each, n = pair.family.speed.start_s / 3600, sum(job.shards for job in to_start)
     gpu_hours = sum(each * n_gpus(pair, job) * job.shards for job in to_start)
     return PlannedWork("engines", f"{n} starts", "", {}, 0, 0, each * n, gpu_hours, 0, 0, False)
+
+
+def stages_due(pair: PlannedPair) -> PlannedWork:
+    """Return the time that stages take besides engines and answers: to begin, and to compute."""
+    n = len(due_of(pair))
+    hours = n * pair.known.stage_s / 3600
+    return PlannedWork("stages", f"{n} due", "", {}, 0, 0, hours, 0, 0, 0, False)
+
+
+def due_of(pair: PlannedPair) -> list[str]:
+    """Return the stages due of a pair, and of all pairs together, as dvc.yaml names them."""
+    own = re.compile(rf"[^@]+(?:@{re.escape(pair.name)}(?:-.*)?)?")
+    return [name for name in pair.due if own.fullmatch(name)]
 
 
 def total(work: Sequence[PlannedWork]) -> PlannedWork:

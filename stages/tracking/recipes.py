@@ -100,7 +100,7 @@ def write_all(params: Params) -> dict[Target, Row]:
     Raises UserError if the folders that a run writes into cannot be written to.
     """
     check_room()
-    recipes = {target: job_of(params, target).recipe for target in targets(params)}
+    recipes = today(params)
     for target, recipe in recipes.items():
         text = as_text(recipe)
         if not target.path.is_file() or target.path.read_text(encoding="utf-8") != text:
@@ -110,6 +110,11 @@ def write_all(params: Params) -> dict[Target, Row]:
         if path not in current:
             path.unlink()
     return recipes
+
+
+def today(params: Params) -> dict[Target, Row]:
+    """Return the recipes of a run."""
+    return {target: job_of(params, target).recipe for target in targets(params)}
 
 
 def as_text(recipe: Row) -> str:

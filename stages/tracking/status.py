@@ -43,8 +43,12 @@ class Result(NamedTuple):
 
 
 def results(params: Params) -> Iterator[Result]:
-    """Yield every result on disk that belongs to this run."""
-    today = recipes.write_all(params)
+    """Yield every result on disk that belongs to this run; write its recipes."""
+    yield from compared(recipes.write_all(params))
+
+
+def compared(today: dict[Target, Row]) -> Iterator[Result]:
+    """Yield every result on disk that belongs to the run of today's recipes."""
     memory = Memory("records")
     for path in sorted(made()):
         record = memory.of(path, summary, note_beside(path))

@@ -77,6 +77,20 @@ def answer(question: Callable[[], Any], folder: Path, to: Connection) -> None:
         to.send(f"{error!r}\n{printed.getvalue()[-3000:]}")
 
 
+def planned(folder: Path) -> set[str]:
+    """The stages of dvc.yaml that `relaygen plan` takes for due."""
+    found: set[str] = ask(due_stages, folder)
+    return found
+
+
+def due_stages() -> set[str]:
+    """Ask the plan."""
+    from stages.config.params import load
+    from stages.planning.due import due
+
+    return set(due(load(Path("params.yaml"))))
+
+
 def status_of_dvc() -> set[str]:
     """Write the recipes as the first stage does, and ask DVC."""
     from dvc.repo import Repo

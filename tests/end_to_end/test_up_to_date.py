@@ -317,6 +317,16 @@ EDITS: dict[str, Edit] = {
 }  # fmt: skip
 
 
+# Changes after which the plan is asked, too.
+PLANNED = (
+    "params.yaml, seed", "params.yaml, cues.min_delta", "params.yaml, cues.min_segments",
+    f"params.yaml, {PAIR}.budget", f"params.yaml, {PAIR}.repeats",
+    f"params.yaml, {PAIR}.benchmarks.chains_short.n_problems", "params.yaml, latency.runs",
+    "params.yaml, methods.relaygen.answer_engine", "params.yaml, tables.bootstrap",
+    "stages/analysis/plots.py", f"{SMALL}/model.safetensors", "a value of the paper",
+)  # fmt: skip
+
+
 @contextmanager
 def made(edit: Edit, folder: Path) -> Iterator[None]:
     """Edit files of a checkout, for a while."""
@@ -394,3 +404,17 @@ def test_an_edit_puts_out_of_date_what_depends_on_it_and_nothing_else(
     assert found[name].status == expected
     assert found[name].dvc == {in_dvc(job) for job in expected}
     assert found[name].snakemake == following(set(expected))
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_the_plan_takes_the_same_stages_for_due_as_both_entrances(
+    name: str, found: dict[str, Found], resumed: Resumed
+) -> None:
+    with made(EDITS[name], resumed.folder):
+        planned = entrances.planned(resumed.folder)
+    assert planned == set(map(in_dvc, found[name].snakemake))
+    assert planned >= found[name].dvc
+
+
+def test_the_plan_of_a_finished_run_has_nothing_due(resumed: Resumed) -> None:
+    assert entrances.planned(resumed.folder) == set()

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from stages.generation.answering import tasks
 from stages.generation.asking import answers_store
 from stages.planning import assumptions, done, estimates, overview, sizes
 from stages.planning.assumptions import Shape
+from stages.planning.due import NOT_THERE, due, overlap, stages
 from stages.planning.fit import misfits
 from stages.planning.jobs import jobs
+from stages.planning.measured import Measured, measured
 from stages.planning.pair import PlannedPair, planned_pair
 from stages.planning.work import PlannedWork, planned_work, total
 from stages.runtime.errors import UserError
@@ -34,6 +37,7 @@ from stages.tracking.targets import Target
 pytestmark = pytest.mark.unit
 
 PARAMS = load(Path("params.yaml"))
+NOTHING = Measured()
 KNOWN = assumptions.load(Path("workflow/reference/plan.yaml"))
 QWEN3_32B = KNOWN.models["Qwen/Qwen3-32B"]
 R1_SMALL = KNOWN.models["deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"]
@@ -44,6 +48,17 @@ def nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No results, an empty store."""
     monkeypatch.setattr(done, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(store, "STORE", tmp_path / "store")
+    monkeypatch.setattr(plan, "due", lambda params: {"tables": []})
+    monkeypatch.setattr(plan, "RESULTS", tmp_path / "results")
+
+
+@pytest.fixture
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout without results."""
+    for name in ("dvc.yaml", "workflow", "demo_pair", "containers"):
+        (tmp_path / name).symlink_to(Path(name).resolve())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def params_file(tmp_path: Path, **changes: Any) -> Path:
@@ -60,9 +75,16 @@ def params_file(tmp_path: Path, **changes: Any) -> Path:
     return file
 
 
-def planned(tmp_path: Path, pair: str, **changes: Any) -> PlannedPair:
+def planned(
+    tmp_path: Path,
+    pair: str,
+    due: Mapping[str, list[str]] = {},
+    measured: Measured = NOTHING,
+    **changes: Any,
+) -> PlannedPair:
+    """A pair to plan for; what is on disk is up to date, but for the stages that are `due`."""
     params = load(params_file(tmp_path, **changes)) if changes else PARAMS
-    return planned_pair(params, pair, KNOWN)
+    return planned_pair(params, pair, KNOWN, due, measured)
 
 
 def line(pair: PlannedPair, method: str, benchmark: str) -> PlannedWork:
@@ -198,7 +220,7 @@ def test_parts_start_engines_of_their_own_and_fill_them_as_long_as_there_are_ans
     assert line(parts, "large", "math500").hours == line(whole, "large", "math500").hours
     assert line(parts, "large", "aime25").hours > line(whole, "large", "aime25").hours
     answering = len(methods_of(PARAMS, "qwen3")) + len(variants_of(PARAMS, "qwen3"))
-    assert planned_work(parts)[-1].method == f"{4 + answering * 40} starts"
+    assert planned_work(parts)[-2].method == f"{4 + answering * 40} starts"
 
 
 def test_latency_is_one_answer_at_a_time_on_the_gpus_of_all_methods(tmp_path: Path) -> None:
@@ -251,11 +273,11 @@ def test_answers_under_another_recipe_are_not_counted(tmp_path: Path) -> None:
 
 
 def test_engines_are_started_only_for_what_is_not_finished(tmp_path: Path) -> None:
-    before = planned_work(planned(tmp_path, "demo"))[-1]
+    before = planned_work(planned(tmp_path, "demo"))[-2]
     for file in ("traces.parquet", "margins.parquet"):
         (tmp_path / "results/demo").mkdir(parents=True, exist_ok=True)
         (tmp_path / "results/demo" / file).touch()
-    after = planned_work(planned(tmp_path, "demo"))[-1]
+    after = planned_work(planned(tmp_path, "demo"))[-2]
     assert (before.method, after.method) == ("13 starts", "11 starts")
 
 
@@ -313,7 +335,7 @@ def test_the_papers_plan_is_a_page_with_gpus_totals_and_sources(
 ) -> None:
     run(monkeypatch, "--params", str(params_file(tmp_path, run=["qwen3", "r1"])))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) < 65
+    assert len(lines) < 75
     assert any(
         "relaygen_eagle3  aime25" in line and "eagle3: 0,1 + small: 2" in line for line in lines
     )
@@ -328,7 +350,7 @@ def test_json_has_every_row(
     (pair,) = json.loads(capsys.readouterr().out)["pairs"].values()
     assert pair["total"]["answers"] == sum(row["answers"] for row in pair["rows"])
     assert {row["stage"] for row in pair["rows"]} == {
-        "traces", "margins", "infer", "ablation", "latency", "answer_stage", "engines",
+        "traces", "margins", "infer", "ablation", "latency", "answer_stage", "engines", "stages",
     }  # fmt: skip
 
 
@@ -365,7 +387,78 @@ def test_an_answer_is_not_longer_than_the_budget(tmp_path: Path) -> None:
     short = pair.settings.model_copy(update={"budget": 100})
     pairs = {**pair.params.pairs, "demo": short}
     params = pair.params.model_copy(update={"pairs": pairs})
-    method = params.method("large")
-    assert estimates.answer_tokens(pair, method, "chains_long") == 390
+    assert estimates.answer_tokens(pair, "large", "chains_long") == 660
     cut = dataclasses.replace(pair, params=params)
-    assert estimates.answer_tokens(cut, method, "chains_long") == 100
+    assert estimates.answer_tokens(cut, "large", "chains_long") == 100
+
+
+def test_what_a_pair_was_measured_at_counts_before_what_is_assumed(tmp_path: Path) -> None:
+    own = Measured({("relaygen", "chains_long"): 100.0}, {"relaygen": 10.0})
+    assumed, known = planned(tmp_path, "demo"), planned(tmp_path, "demo", measured=own)
+    before, after = (line(pair, "relaygen", "chains_long") for pair in (assumed, known))
+    assert after.tokens == 60 * 100
+    assert after.hours / before.hours == pytest.approx(100 * 10 / (660 * 33 / 1.87))
+    assert line(known, "large", "chains_long") == line(assumed, "large", "chains_long")
+
+
+def test_a_variant_of_the_relay_is_timed_like_the_relay_that_was_measured(tmp_path: Path) -> None:
+    pair = planned(tmp_path, "demo", measured=Measured({}, {"relaygen": 10.0}))
+    assert estimates.ms_per_token(pair, "substring") == 10.0
+
+
+def test_tokens_and_times_are_read_from_a_pairs_summaries(tmp_path: Path) -> None:
+    table = {"pair": ["p"], "method": ["large"]}
+    right = {"benchmark": ["b"], "pass_at_1": [90.0], "mean_tokens": [70.0]}
+    pl.DataFrame({**table, **right}).write_csv(tmp_path / "accuracy.csv")
+    fast = {"speedup": [1.0], "tokens_per_s": [25.0]}
+    pl.DataFrame({**table, **fast}).write_csv(tmp_path / "speed.csv")
+    assert measured(tmp_path) == Measured({("large", "b"): 70.0}, {"large": 40.0})
+    assert measured(tmp_path / "none") == Measured()
+
+
+def test_an_output_whose_stage_is_due_is_not_finished(tmp_path: Path) -> None:
+    file = tmp_path / "results/demo/generations/large/chains_short.parquet"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    pair = planned(tmp_path, "demo", due={"infer@demo-large": ["settings: seed"]})
+    assert line(pair, "large", "chains_short").left == 1
+
+
+def test_answers_by_cues_that_are_mined_anew_are_not_counted_as_kept(tmp_path: Path) -> None:
+    names = ("infer@demo-relaygen", "cue_set@demo", "infer@demo-large")
+    pair = planned(tmp_path, "demo", due={name: [] for name in names})
+    for method in ("relaygen", "large"):
+        keep(pair, method, "chains_long", 3)
+    assert line(pair, "relaygen", "chains_long").status == "-"
+    assert line(pair, "large", "chains_long").status == "3 kept"
+
+
+@pytest.mark.parametrize(
+    ("why", "status"), [("settings: problem_set", "3 kept"), ("settings: prompts", "-")]
+)
+def test_answers_to_prompts_that_may_change_are_not_counted_as_kept(
+    tmp_path: Path, why: str, status: str
+) -> None:
+    pair = planned(tmp_path, "demo", due={"prepare@demo": [why], "infer@demo-large": []})
+    keep(pair, "large", "chains_long", 3)
+    assert line(pair, "large", "chains_long").status == status
+
+
+# Which stages are due.
+
+
+def test_all_stages_of_dvc_are_due_where_nothing_is_there(own_project: Path) -> None:
+    found = due(PARAMS)
+    assert found["traces@demo"] == [NOT_THERE]
+    assert len(found) == len(stages(PARAMS)) == 16 + len(PARAMS.all_methods)
+
+
+def test_a_stage_reads_what_lies_in_or_around_its_inputs() -> None:
+    assert overlap("results/demo/generations", "results/demo/generations/large")
+    assert overlap("results/tables/speed.csv", "results/tables")
+    assert not overlap("results/demo", "results/demo_gpu")
+
+
+def test_a_stage_of_a_pair_and_method_is_named_as_dvc_names_it() -> None:
+    names = {one.name for one in stages(PARAMS)}
+    assert {"tables", "cues@demo", "infer@demo-large", "ablation_infer@demo-substring"} <= names

@@ -45,6 +45,30 @@ def test_a_method_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
         show.found(tmp_path / "generations/other/b.parquet")
 
 
+def luminance(colour: str) -> float:
+    """The relative luminance of #RGB or #RRGGBB, as WCAG defines it."""
+    digits = colour.lstrip("#")
+    digits = digits if len(digits) == 6 else "".join(2 * digit for digit in digits)
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(
+    ("text", "back"),
+    [
+        *((text, back) for text in ("text", "quiet", "bad", "good") for back in ("page", "box")),
+        ("large", "page"), ("large", "large-back"), ("small", "page"), ("small", "small-back"),
+    ],
+)  # fmt: skip
+def test_text_has_the_contrast_that_wcag_asks_for(text: str, back: str, dark: bool) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", view.part("answer.css"), re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#\w+)", blocks[dark]))
+    bright, dim = sorted((luminance(colours[text]), luminance(colours[back])), reverse=True)
+    assert (bright + 0.05) / (dim + 0.05) >= 4.5
+
+
 def test_the_report_depends_on_every_part_of_the_view() -> None:
     files = {f"stages/view/{name}" for name in view.PARTS}
     assert files <= set(STAGES["report"].files)
