@@ -1,4 +1,4 @@
-"""The pair's tokenizer, once it is sure that its models and draft heads fit together."""
+"""The pair's tokenizer, once it is sure that its models and drafters fit together."""
 
 from pathlib import Path
 

@@ -6,6 +6,8 @@ NAMES = {
     "small": "Small model",
     "large": "Large model",
     "eagle3": "Large + Eagle-3",
+    "draft": "Large + small as draft",
+    "ngram": "Large + n-grams",
     "relaygen": "RelayGen",
     "relaygen_eagle3": "RelayGen + Eagle-3",
     "spec_think": "Speculative Thinking",

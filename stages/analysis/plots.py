@@ -20,7 +20,10 @@ from stages.tracking.notes import write_provenance
 mpl.use("Agg")
 COLORS = sns.color_palette("colorblind")
 MARKERS = "osD^vPX*"
-FIXED = ("large", "small", "relaygen", "eagle3", "relaygen_eagle3", "spec_think")
+FIXED = (
+    *("large", "small", "relaygen", "eagle3", "relaygen_eagle3", "spec_think"),
+    *("draft", "ngram"),
+)
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "+++")
 WIDTH, COLUMN = 7.0, 3.4  # inches: the text of a page in two columns, and one column
 SPEEDUP = "Speedup over the large model alone (\N{MULTIPLICATION SIGN})"

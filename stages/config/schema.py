@@ -156,19 +156,57 @@ AnySet = Annotated[DemoPair | Hub | File | Traces, Field(discriminator="source")
 Calibration = Annotated[dict[Name, AnySet], BeforeValidator(catalogue.whole)]
 
 
-class Model(Block):
-    """What an engine serves: a model, alone or with an Eagle-3 draft head.
+class Drafter(Block):
+    """Another model drafts: an Eagle-3 head, or a whole model with the engine's vocabulary."""
 
-    `model` and `draft` are folders, or names on the hub with a pinned revision. `gpus`: cards of
-    the engine, by tensor parallelism; 0: the CPU. `gpu_memory`: its share of each card's memory.
-    `args`: further arguments of vLLM's server.
+    method: Literal["eagle3", "draft_model"]
+    model: str
+    revision: Commit | None = None
+    tokens: Positive = Field(description="drafted at once")
+
+    @property
+    def shown(self) -> str:
+        """What it is called in messages."""
+        return f"the draft {'head' if self.method == 'eagle3' else 'model'} {self.model}"
+
+
+class Ngram(Block):
+    """The text so far drafts: what followed the last time that its last tokens stood there.
+
+    `prompt_lookup_min`, `prompt_lookup_max`: how many of the last tokens; none: vLLM's default.
+    """
+
+    method: Literal["ngram"]
+    tokens: Positive = Field(description="drafted at once")
+    prompt_lookup_min: Positive | None = None
+    prompt_lookup_max: Positive | None = None
+
+    @model_validator(mode="after")
+    def complete(self) -> "Ngram":
+        """Both ends of the range are there, in order, or none."""
+        low, high = self.prompt_lookup_min, self.prompt_lookup_max
+        if (low is None) != (high is None):
+            raise ValueError("prompt_lookup_min and prompt_lookup_max: give both or neither")
+        if low and high and low > high:
+            raise ValueError(f"prompt_lookup_min {low} is above prompt_lookup_max {high}")
+        return self
+
+
+# How an engine drafts tokens that its model only checks. It writes what the model alone would.
+Speculation = Annotated[Drafter | Ngram, Field(discriminator="method")]
+
+
+class Model(Block):
+    """What an engine serves: a model, alone or with speculative decoding.
+
+    `model` is a folder, or a name on the hub with a pinned revision; so is that of a drafter.
+    `gpus`: cards of the engine, by tensor parallelism; 0: the CPU. `gpu_memory`: its share of each
+    card's memory. `args`: further arguments of vLLM's server.
     """
 
     model: str
     revision: Commit | None = None
-    draft: str | None = None
-    draft_revision: Commit | None = None
-    draft_tokens: Positive | None = None
+    speculation: Speculation | None = None
     gpus: int = Field(0, ge=0)
     gpu_memory: Share | None = Field(None, description="none: engines.gpu_memory")
     args: dict[str, ArgValue] = Field(default_factory=dict)
@@ -176,17 +214,8 @@ class Model(Block):
     @model_validator(mode="before")
     @classmethod
     def shorthand(cls, given: object) -> object:
-        """A model without a draft head may be written as its folder alone."""
+        """A model without speculation may be written as its folder alone."""
         return {"model": given} if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def complete(self) -> "Model":
-        """A draft head comes with the number of tokens it drafts at once."""
-        if (self.draft is None) != (self.draft_tokens is None):
-            raise ValueError("draft and draft_tokens belong together: give both or neither")
-        if self.draft_revision and not self.draft:
-            raise ValueError("draft_revision goes with a draft")
-        return self
 
     @field_validator("args")
     @classmethod
@@ -200,10 +229,14 @@ class Model(Block):
         return args
 
     @property
+    def drafter(self) -> Drafter | None:
+        """The model that drafts for it, if one does."""
+        return self.speculation if isinstance(self.speculation, Drafter) else None
+
+    @property
     def parts(self) -> list[tuple[str, str | None]]:
-        """The model and its draft head: name on the hub and revision, or folder and None."""
-        draft = [(self.draft, self.draft_revision)] if self.draft else []
-        return [(self.model, self.revision), *draft]
+        """The model and its drafter: name on the hub and revision, or folder and None."""
+        return [(one.model, one.revision) for one in (self, self.drafter) if one]
 
     @property
     def on_hub(self) -> bool:
@@ -212,7 +245,7 @@ class Model(Block):
 
     @property
     def folders(self) -> list[Path]:
-        """Local folders of the model and its draft head."""
+        """Local folders of the model and its drafter."""
         return [Path(name) for name, revision in self.parts if not revision]
 
 

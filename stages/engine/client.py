@@ -176,7 +176,7 @@ class Client:
         return await self._ask("POST", GENERATE, read, body)
 
     async def speculation(self) -> tuple[int, int]:
-        """Return (drafts, accepted tokens) since the engine started; zeros without a draft head."""
+        """Return (drafts, accepted tokens) since the engine started; zeros without speculation."""
         if not self.engine.drafts:
             return 0, 0
         counts = await self.metrics(DRAFTS, ACCEPTED)

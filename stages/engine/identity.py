@@ -19,7 +19,7 @@ WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth")
 
 
 def of_model(served: Model) -> list[str]:
-    """Return the identities of a model and its draft head.
+    """Return the identities of a model and its drafter.
 
     Each is a name on the hub with its revision, or the digest of a folder's files; model cards do
     not count.
@@ -39,7 +39,7 @@ def without_weights(served: Model) -> list[str]:
 
 
 def named(name: str, revision: str | None, counts: Callable[[str], bool]) -> str:
-    """Return the identity of a model or draft head. `counts`: see `digests.of_folder`."""
+    """Return the identity of a model or drafter. `counts`: see `digests.of_folder`."""
     if revision:
         return f"{name} at {revision}"
     return digests.of_folder(Path(name), counts)

@@ -29,12 +29,12 @@ def check_folders(where: str, served: Model) -> None:
 
 
 def model_file(served: Model, file: str) -> Path:
-    """Return the path of a file of the model, not of its draft head."""
+    """Return the path of a file of the model, not of its drafter."""
     return find(served.model, served.revision, file)
 
 
 def find(name: str, revision: str | None, file: str) -> Path:
-    """Return the path of a file of a model or draft head, fetched from the hub if necessary."""
+    """Return the path of a file of a model or drafter, fetched from the hub if necessary."""
     if revision is None:
         return Path(name) / file
     cached = try_to_load_from_cache(name, file, revision=revision)
@@ -65,7 +65,7 @@ def check(name: str, revision: str) -> None:
 
 
 def fetch_whole(served: Model) -> None:
-    """Fetch all files of a model and its draft head that are not in the hub's cache yet.
+    """Fetch all files of a model and its drafter that are not in the hub's cache yet.
 
     A server would do it as well, but within the time of its start and while it holds GPUs. Raises
     UserError if that fails.

@@ -61,7 +61,7 @@ class PortTakenError(UserError):
 
 @dataclass(frozen=True)
 class Engine:
-    """A running server; `drafts`: whether it has a draft head."""
+    """A running server; `drafts`: whether it decodes speculatively."""
 
     role: str
     url: str
@@ -224,7 +224,7 @@ def start(spec: EngineSpec, port: int, log_file: Path, folder: Path) -> Engine:
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-    drafts = spec.served.draft is not None
+    drafts = spec.served.speculation is not None
     return Engine(spec.role, f"http://{HOST}:{port}", key, process, log_file, drafts)
 
 

@@ -111,16 +111,11 @@ class EngineSpec:
 
     @property
     def _speculation(self) -> list[str]:
-        """Return the draft head's argument; empty without a draft head."""
-        if not self.served.draft:
+        """Return the argument for speculative decoding; empty without it."""
+        if not self.served.speculation:
             return []
-        config = {
-            "method": "eagle3",
-            "model": self.served.draft,
-            "num_speculative_tokens": self.served.draft_tokens,
-        }
-        if self.served.draft_revision:
-            config["revision"] = self.served.draft_revision
+        config = self.served.speculation.model_dump(exclude_none=True)
+        config["num_speculative_tokens"] = config.pop("tokens")
         return ["--speculative-config", json.dumps(config)]
 
     @property
@@ -154,6 +149,7 @@ class EngineSpec:
             # Snakemake sets the job's threads, which each process of each engine would take.
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
+            "NUMBA_NUM_THREADS": "1",
         }
 
     @property
@@ -166,6 +162,8 @@ class EngineSpec:
             # that compete for the same cores are several times slower.
             "OMP_NUM_THREADS": str(self.cpu_threads),
             "MKL_NUM_THREADS": str(self.cpu_threads),
+            # Speculation by n-grams loads Numba, which gives PyTorch a thread per core.
+            "NUMBA_NUM_THREADS": str(self.cpu_threads),
             "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib),
             # In spite of `--enforce-eager` torch compiles some functions, which takes a C++
             # compiler that the machine or image may not have.

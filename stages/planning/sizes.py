@@ -27,8 +27,8 @@ def kv_tokens(free_gib: float, bytes_per_token: int) -> int:
 
 
 def shapes(served: Model, models: Mapping[str, Shape]) -> list[Shape]:
-    """Return the shapes of an engine's model and draft head; empty if one is not known."""
-    names = [name for name in (served.model, served.draft) if name]
+    """Return the shapes of an engine's model and drafter; empty if one is not known."""
+    names = [name for name, _ in served.parts]
     return [models[name] for name in names] if all(name in models for name in names) else []
 
 
@@ -62,7 +62,7 @@ def model_bytes(pair: PlannedPair) -> float:
     names = dict.fromkeys(
         name
         for served in pair.settings.engines.values()
-        for name in (served.model, served.draft)
+        for name, _ in served.parts
         if served.on_hub and name in models
     )
     return sum(models[name].billions * 1e9 * bytes_each for name in names)

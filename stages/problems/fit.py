@@ -1,11 +1,11 @@
-"""Check that a pair's models, tokenizers and draft heads fit together."""
+"""Check that a pair's models, tokenizers and drafters fit together."""
 
 import json
 from collections.abc import Mapping
 
 from tokenizers import Tokenizer
 
-from stages.config.schema import Model
+from stages.config.schema import Drafter, Model
 from stages.engine import models
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
@@ -30,14 +30,12 @@ def check_models(engines: Mapping[str, Model], name: str = "") -> None:
     for role in sorted(engines, key=lambda role: role != "large"):
         where, served = f"{key}.{role}", engines[role]
         models.check_folders(where, served)
-        if served.draft:
-            check_draft(where, served)
         tokenizer = models.tokenizer(served)
+        if served.drafter:
+            check_drafter(where, served, served.drafter)
         # Not the configs' vocab_size: padding differs between models of one tokenizer.
         tokenizers[role] = json.loads(tokenizer.to_str())
-        if differ := [
-            part for part in PARTS if tokenizers[role][part] != tokenizers["large"][part]
-        ]:
+        if differ := differences(tokenizers[role], tokenizers["large"]):
             raise UserError(
                 f"{key}: the tokenizers of 'large' and '{role}' differ "
                 f"({', '.join(differ)}); a relay hands over token ids and needs one tokenizer"
@@ -65,20 +63,45 @@ def otherwise(served: Model) -> str:
     )
 
 
-def check_draft(where: str, served: Model) -> None:
-    """Raise UserError unless the draft head has the model's hidden size and vocabulary size."""
+def differences(one: Row, other: Row) -> list[str]:
+    """Return the parts in which two contents of tokenizer.json differ."""
+    return [part for part in PARTS if one[part] != other[part]]
+
+
+def check_drafter(where: str, served: Model, drafter: Drafter) -> None:
+    """Raise UserError unless an engine's drafter was made for its model.
+
+    A head has the model's hidden size and vocabulary size. Of a whole model vLLM needs the same
+    number of ids, padding included; and it drafts in vain unless its tokenizer is the same.
+    """
     files = [models.find(*part, "config.json") for part in served.parts]
     target, draft = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    for size, have in draft_sizes(draft).items():
+    sizes = draft_sizes(draft)
+    if drafter.method == "draft_model":
+        sizes = {"vocab_size": sizes["vocab_size"]}
+    for size, have in sizes.items():
         if have != target.get(size):
             raise UserError(
-                f"{where}: the draft head {served.draft} has {size} {have}, "
+                f"{where}: {drafter.shown} has {size} {have}, "
                 f"the model {served.model} has {target.get(size)}: they do not belong together"
             )
+    if drafter.method == "draft_model":
+        check_draft_tokenizer(where, served, drafter)
+
+
+def check_draft_tokenizer(where: str, served: Model, drafter: Drafter) -> None:
+    """Raise UserError unless a draft model has the tokenizer of the model that it drafts for."""
+    drafting = Model(model=drafter.model, revision=drafter.revision)
+    one, other = (json.loads(models.tokenizer(model).to_str()) for model in (drafting, served))
+    if differ := differences(one, other):
+        raise UserError(
+            f"{where}: the tokenizers of {drafter.shown} and of {served.model} differ "
+            f"({', '.join(differ)}): choose a draft model of the same tokenizer"
+        )
 
 
 def draft_sizes(config: Row) -> dict[str, int | None]:
-    """Return the sizes of the model that a draft head was made for.
+    """Return the sizes of the model that a drafter was made for.
 
     In the format of the library speculators they are in the config of its layer, unless
     target_hidden_size (usually null) is given. draft_vocab_size is not among them: it is the number

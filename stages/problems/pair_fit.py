@@ -48,7 +48,7 @@ def findings(pair: Pair) -> list[Finding]:
     """Return a line for each check of a pair; if files are missing, for those alone."""
     if broken := findings_of_files(pair):
         return broken
-    checks = (architectures, tokenizers, chats, tags, vocabularies, heads, contexts)
+    checks = (architectures, tokenizers, chats, tags, vocabularies, drafters, contexts)
     found = [Finding("ok", f"files: {', '.join(pair.engines)} are complete")]
     for check in checks:
         found += check(pair)
@@ -70,7 +70,7 @@ def judged(good: str, check: Callable[[], object]) -> Finding:
 
 
 def findings_of_files(pair: Pair) -> list[Finding]:
-    """Return a line for each model or draft head that is not complete."""
+    """Return a line for each model or drafter that is not complete."""
     return [
         Finding("wrong", f"{role}: {text}")
         for role, served in pair.engines.items()
@@ -79,12 +79,13 @@ def findings_of_files(pair: Pair) -> list[Finding]:
 
 
 def broken_files(served: Model) -> Iterator[str]:
-    """Yield what is wrong with the files of an engine's model and draft head, each at most once.
+    """Yield what is wrong with the files of an engine's model and drafter, each at most once.
 
     Weights on the hub are not looked at: vLLM fetches them.
     """
+    has_head = served.drafter is not None and served.drafter.method == "eagle3"
     for i, (name, revision) in enumerate(served.parts):
-        needed = ("config.json",) if i else ("config.json", "tokenizer.json")
+        needed = ("config.json",) if i and has_head else ("config.json", "tokenizer.json")
         try:
             paths = [models.find(name, revision, file) for file in needed]
             weights = [] if revision else weights_in(Path(name))
@@ -275,22 +276,21 @@ def vocabularies(pair: Pair) -> Iterator[Finding]:
 # Sizes.
 
 
-def heads(pair: Pair) -> Iterator[Finding]:
-    """Yield whether draft heads fit their models, and positions as far as an answer reaches."""
+def drafters(pair: Pair) -> Iterator[Finding]:
+    """Yield whether drafters have positions as far as an answer reaches."""
     for role, served in pair.engines.items():
-        if not served.draft:
+        if not (drafter := served.drafter):
             continue
-        config = config_of(served.draft, served.draft_revision)
-        layer = {**config, **config.get("transformer_layer_config", {})}
-        reach = layer.get("max_position_embeddings")
-        if isinstance(reach, int) and reach < pair.max_model_len:
+        config = config_of(drafter.model, drafter.revision)
+        reach = context_of({**config, **config.get("transformer_layer_config", {})})
+        if reach is not None and reach < pair.max_model_len:
             yield Finding(
                 "wrong",
-                f"{role}: the draft head {served.draft} was made for {reach} positions, "
+                f"{role}: {drafter.shown} was made for {reach} positions, "
                 f"max_model_len is {pair.max_model_len}: lower it, or leave out this engine",
             )
         else:
-            yield Finding("ok", f"{role}: the draft head reaches {reach or 'any'} positions")
+            yield Finding("ok", f"{role}: {drafter.shown} reaches {reach or 'any'} positions")
 
 
 def contexts(pair: Pair) -> Iterator[Finding]:

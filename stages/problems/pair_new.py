@@ -21,6 +21,7 @@ from stages.tracking.files import Row, write_text
 LONGEST_BUDGET = 32768  # the paper's
 SAMPLED = ("temperature", "top_p", "top_k", "min_p")
 BENCHMARK = "math500"
+DRAFT_TOKENS = 3  # drafted at once
 BLOCK = """\
   {name}:
     # prompts and think tags: a file in workflow/reference/families/, or changes to one
@@ -28,6 +29,8 @@ BLOCK = """\
     engines:  # role: a model folder, or a name on the model hub with its commit
       large: {large}
       small: {small}
+      # The small model drafts for the large one, which loses nothing: the method `draft`.
+      # draft: {draft}
     budget: {budget}  # completion tokens of one answer, all segments together
     max_model_len: {max_model_len}  # tokens of prompt and answer together
     sampling: {sampling}
@@ -182,8 +185,15 @@ def text_of(name: str, block: Row) -> str:
         name=name,
         large=inline(engines["large"]),
         small=inline(engines["small"]),
+        draft=inline({**engines["large"], "speculation": draft_model(engines["small"])}),
         **{key: inline(block[key]) for key in WRITTEN},
     )
+
+
+def draft_model(small: Row) -> Row:
+    """Return the speculation in which a pair's small model drafts."""
+    drafter: Row = {key: small[key] for key in ("model", "revision") if key in small}
+    return {"method": "draft_model", **drafter, "tokens": DRAFT_TOKENS}
 
 
 def inline(value: Any) -> str:

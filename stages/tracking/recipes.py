@@ -313,7 +313,8 @@ def plain(name: str, value: Any) -> Any:
 
 def served(model: Model) -> Row:
     """Return what of an engine's model and its settings shapes what it writes."""
-    elsewhere = {"model", "revision", "draft", "draft_revision", "args"}  # identity, and below
-    own = model.model_dump(exclude={*elsewhere, "gpu_memory"})
-    own |= {"args": model.args} if model.args else {}
+    own = model.model_dump(include={"gpus"}) | ({"args": model.args} if model.args else {})
+    if model.speculation:
+        drafts = model.speculation.model_dump(exclude={"model", "revision"}, exclude_none=True)
+        own["speculation"] = drafts
     return {"identity": identity.of_model(model), **own}

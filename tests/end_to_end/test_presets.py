@@ -13,8 +13,8 @@ from tests.end_to_end.conftest import checkout, run
 pytestmark = pytest.mark.end_to_end
 
 METHODS = {
-    "qwen3": ["small", "large", "eagle3", "spec_think", "relaygen", "relaygen_eagle3"],
-    "r1": ["small", "large", "spec_think", "relaygen"],
+    "qwen3": ["small", "large", "eagle3", "draft", "spec_think", "relaygen", "relaygen_eagle3"],
+    "r1": ["small", "large", "ngram", "spec_think", "relaygen"],
 }
 VARIANTS = ["all_candidates", "mined", "boundary", "answer_by_large"]
 SHARDS = 8
@@ -46,7 +46,8 @@ def test_dvc_lists_every_stage_of_every_pair(preset: Path) -> None:
     stages = re.findall(r"Running stage '([^']+)'", listed)
     counted = Counter(stage.split("@")[0] for stage in stages)
     assert counted["prepare"] == counted["traces"] == counted["latency"] == len(METHODS)
-    assert counted["infer"] == len(METHODS) * len(METHODS["qwen3"])
+    params = yaml.safe_load((preset / "params.yaml").read_text())
+    assert counted["infer"] == len(METHODS) * len(params["methods"])
     assert stages[-1] == "report"
 
 

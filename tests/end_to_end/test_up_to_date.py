@@ -260,7 +260,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.engines.small": (
         {"model": SMALL, "args": {"block-size": 16}}, with_engines("small"),
     ),
-    f"{PAIR}.engines.eagle3.draft_tokens": (2, with_engines("eagle3")),
+    f"{PAIR}.engines.eagle3.speculation.tokens": (2, with_engines("eagle3")),
     "cues.min_segments": (2, ["cues", "figures", "excerpts"]),
     "cues.min_delta": (0.01, ["cues"]),
     "cues.bootstrap": (10, ["cues"]),

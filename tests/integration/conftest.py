@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from stages.config.params import load
-from stages.config.schema import Params
+from stages.config.schema import Model, Params
 from stages.engine import server
 from stages.engine.server import Engine
 from stages.engine.spec import specs
@@ -37,15 +37,24 @@ def engines(
 def drafted(
     params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mapping[str, Engine]]:
-    """The large model with its draft head."""
-    wanted = specs(params.pair("demo"), params.engines, ("eagle3",), concurrency=4)
+    """The large model with its draft head, with the small model as draft, and with n-grams."""
+    pair = params.pair("demo")
+    ngram = {"method": "ngram", "tokens": 3, "prompt_lookup_min": 2, "prompt_lookup_max": 5}
+    served = Model.model_validate({"model": pair.engines["large"].model, "speculation": ngram})
+    pair = pair.model_copy(update={"engines": {**pair.engines, "ngram": served}})
+    wanted = specs(pair, params.engines, ("eagle3", "draft", "ngram"), concurrency=4)
     with server.running(wanted, params.engines, tmp_path_factory.mktemp("logs")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def few_problems(params: Params) -> pl.DataFrame:
-    """Three problems of the harder benchmark, prompts rendered."""
+    """Three problems of the harder benchmark."""
+    return problems(params, 3)
+
+
+def problems(params: Params, n: int) -> pl.DataFrame:
+    """The first problems of the harder benchmark, prompts rendered."""
     settings = settings_of(params, Target("prepare", "demo", "chains_long"))
-    three = settings.problem_set.model_copy(update={"n_problems": 3})
-    return problem_set("chains_long", settings.model_copy(update={"problem_set": three}))[0]
+    some = settings.problem_set.model_copy(update={"n_problems": n})
+    return problem_set("chains_long", settings.model_copy(update={"problem_set": some}))[0]

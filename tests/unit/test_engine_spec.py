@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stages.config.params import load
-from stages.config.schema import OUR_ARGS, Model
+from stages.config.schema import OUR_ARGS, Model, Ngram
 from stages.engine.spec import EngineSpec, specs
 from tests.unit.conftest import engine_specs
 
@@ -88,6 +88,28 @@ def test_a_draft_head_is_served_with_its_model() -> None:
     }
 
 
+def test_the_small_model_drafts_for_the_large_one() -> None:
+    (spec,) = engine_specs("draft")
+    flags = dict(zip(spec.flags, spec.flags[1:], strict=False))
+    assert flags["--model"] == "demo_pair/large"
+    assert json.loads(flags["--speculative-config"]) == {
+        "method": "draft_model",
+        "model": "demo_pair/small",
+        "num_speculative_tokens": 3,
+    }
+
+
+def test_the_text_drafts_without_a_model() -> None:
+    (spec,) = engine_specs("ngram", pair="r1")
+    flags = dict(zip(spec.flags, spec.flags[1:], strict=False))
+    assert json.loads(flags["--speculative-config"]) == {
+        "method": "ngram",
+        "num_speculative_tokens": 3,
+        "prompt_lookup_min": 2,
+        "prompt_lookup_max": 5,
+    }
+
+
 def test_a_model_folder_is_served_on_gpus_without_the_hub() -> None:
     (small,) = engine_specs("small", pair="qwen3")
     spec = replace(small, served=Model(model="a/folder", gpus=1))
@@ -111,6 +133,7 @@ def test_the_bundled_models_are_served_on_the_cpu(role: str, model: str) -> None
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "TORCHDYNAMO_DISABLE": "1",
     }
@@ -141,6 +164,7 @@ def test_a_server_on_gpus_sees_its_gpus_and_fetches_its_model() -> None:
         "CUDA_VISIBLE_DEVICES": "0,1",
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
     }
 
 
@@ -165,9 +189,12 @@ def test_the_shape_of_an_engine_is_its_model_and_how_it_computes() -> None:
     assert spec.shape() == {
         "model": "demo_pair/large",
         "revision": None,
-        "draft": "demo_pair/eagle3",
-        "draft_revision": None,
-        "draft_tokens": 3,
+        "speculation": {
+            "method": "eagle3",
+            "model": "demo_pair/eagle3",
+            "revision": None,
+            "tokens": 3,
+        },
         "gpus": 0,
         "env": {},
         "dtype": "float32",
@@ -190,7 +217,7 @@ def test_limits_of_the_machine_are_not_in_the_shape() -> None:
     [
         {"served": Model(model="another/folder")},
         {"served": Model(model="demo_pair/large", gpus=2)},
-        {"served": Model(model="demo_pair/large", draft="demo_pair/eagle3", draft_tokens=2)},
+        {"served": Model(model="demo_pair/large", speculation=Ngram(method="ngram", tokens=2))},
         {"env": {"NCCL_ALGO": "Ring"}},
         {"dtype": "bfloat16"},
         {"max_model_len": 4096},

@@ -32,7 +32,7 @@ def four(nvidia_smi: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_job_that_wants_most_is_found_before_the_first_starts(four: None) -> None:
     jobs = [job("infer", pair="qwen3", method="relaygen"), job("latency", pair="qwen3")]
-    with pytest.raises(UserError, match=r"need 5 GPUs \(.*eagle3 2.*\), there are 4"):
+    with pytest.raises(UserError, match=r"need 7 GPUs \(.*eagle3 2.*\), there are 4"):
         machine.check(PARAMS, jobs, contained=True)
 
 

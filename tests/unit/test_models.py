@@ -12,7 +12,7 @@ from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, Rev
 from pydantic import ValidationError
 
 from stages.config.params import load
-from stages.config.schema import Model, Pair
+from stages.config.schema import Drafter, Model, Pair
 from stages.engine import identity, models
 from stages.runtime.errors import UserError
 
@@ -125,12 +125,17 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return asked
 
 
+def with_head(name: str, revision: str | None = None) -> Model:
+    """The model on the hub with a draft head."""
+    head = Drafter(method="eagle3", model=name, revision=revision, tokens=3)
+    return ON_HUB.model_copy(update={"speculation": head})
+
+
 def test_a_model_and_its_head_are_fetched_whole_at_their_revisions(
     online: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = downloads(monkeypatch)
-    head = {"draft": "Owner/head", "draft_revision": OTHER, "draft_tokens": 3}
-    models.fetch_whole(ON_HUB.model_copy(update=head))
+    models.fetch_whole(with_head("Owner/head", OTHER))
     assert asked == [("Owner/model", REVISION), ("Owner/head", OTHER)]
 
 
@@ -184,20 +189,18 @@ def test_models_on_the_hub_are_not_looked_for_in_folders() -> None:
 
 
 def test_a_local_draft_head_of_a_model_on_the_hub_is_looked_for() -> None:
-    served = ON_HUB.model_copy(update={"draft": "no/draft", "draft_tokens": 3})
     with pytest.raises(UserError, match="no model in no/draft"):
-        models.check_folders("engine", served)
+        models.check_folders("engine", with_head("no/draft"))
 
 
 def test_another_revision_is_another_model() -> None:
-    drafted = {"draft": "Owner/draft", "draft_revision": OTHER, "draft_tokens": 3}
     known = [
         identity.of_model(served)
         for served in (
             ON_HUB,
             ON_HUB.model_copy(update={"revision": OTHER}),
-            ON_HUB.model_copy(update=drafted),
-            ON_HUB.model_copy(update={**drafted, "draft_revision": REVISION}),
+            with_head("Owner/draft", OTHER),
+            with_head("Owner/draft", REVISION),
         )
     ]
     assert known[0] == [f"Owner/model at {REVISION}"]
@@ -211,11 +214,6 @@ def test_a_folder_is_known_by_what_is_in_it(tmp_path: Path) -> None:
     before = identity.of_model(served)
     (tmp_path / "weights").write_text("two")
     assert identity.of_model(served) != before
-
-
-def test_a_revision_of_no_draft_head_is_refused() -> None:
-    with pytest.raises(ValidationError, match="draft_revision goes with a draft"):
-        Model(model="Owner/model", draft_revision=REVISION)
 
 
 def test_a_pair_is_served_on_gpus_or_on_the_cpu() -> None:

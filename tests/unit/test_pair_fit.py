@@ -19,7 +19,7 @@ from stages.runtime.errors import UserError
 from stages.runtime.main import app
 
 pytestmark = pytest.mark.unit
-MODELS = ("large", "small", "eagle3")
+MODELS = ("large", "small", "eagle3", "draft")
 Folders = dict[str, Path]
 Spoil = Callable[[Folders], object]
 
@@ -29,19 +29,25 @@ def folders(tmp_path: Path) -> Folders:
     """Copies of the bundled models, to spoil; their weights are links."""
     found = {role: tmp_path / role for role in MODELS}
     for role, folder in found.items():
-        bundled = Path("demo_pair", role)
+        bundled = Path("demo_pair", "small" if role == "draft" else role)
         shutil.copytree(bundled, folder, ignore=shutil.ignore_patterns("*.safetensors"))
         (folder / "model.safetensors").symlink_to((bundled / "model.safetensors").resolve())
     return found
 
 
+def drafted(model: str, method: str, drafter: str) -> dict[str, Any]:
+    """A model and what drafts for it."""
+    return {"model": model, "speculation": {"method": method, "model": drafter, "tokens": 3}}
+
+
 def pair_of(folders: Folders, **more: Any) -> Pair:
     """The pair of these folders."""
-    large, small, draft = (str(folders[role]) for role in MODELS)
+    large, small, head, drafts = (str(folders[role]) for role in MODELS)
     engines = {
         "large": large,
         "small": small,
-        "eagle3": {"model": large, "draft": draft, "draft_tokens": 3},
+        "eagle3": drafted(large, "eagle3", head),
+        "draft": drafted(large, "draft_model", drafts),
     }
     usual = {"engines": engines, "benchmarks": ["aime25"], "budget": 1000, "max_model_len": 2048}
     return Pair.model_validate({**usual, **more})
@@ -229,6 +235,19 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "a head that is too short": (
         config("eagle3", max_position_embeddings=512), "was made for 512 positions",
     ),
+    "no tokenizer of the draft model": (
+        remove("draft", "tokenizer.json"), "draft/tokenizer.json: no such file",
+    ),
+    "a draft model of another vocabulary": (
+        config("draft", vocab_size=648), "the draft model .* has vocab_size 648, the model .* 645",
+    ),
+    "a draft model of another tokenizer": (
+        tokenizer(lambda content: content["model"]["merges"].reverse(), "draft"),
+        r"tokenizers of the draft model .* and of .* differ \(model\)",
+    ),
+    "a draft model that is too short": (
+        config("draft", max_position_embeddings=512), "draft: .* was made for 512 positions",
+    ),
     "a short large model": (
         config("small", max_position_embeddings=512), "small: .* has a context of 512 tokens",
     ),
@@ -240,7 +259,8 @@ def test_what_is_wrong_with_a_pair_is_one_line(folders: Folders, name: str) -> N
     spoil, message = WRONG[name]
     spoil(folders)
     pair = pair_of(folders)
-    roles = ("large", "small", "eagle3") if "head" in name else ("large", "small")
+    extra = {"head": "eagle3", "draft model": "draft"}
+    roles = ["large", "small", *(role for words, role in extra.items() if words in name)]
     engines = {role: pair.engines[role] for role in roles}
     (line,) = wrong(pair.model_copy(update={"engines": engines}))
     assert re.search(message, line)

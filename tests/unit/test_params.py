@@ -95,9 +95,9 @@ def test_the_projects_params_are_valid() -> None:
         ("pairs.demo.benchmarks", {}, r"pairs\.demo: .*at least one benchmark"),
         ("pairs.demo.sampling.top_p", 1.5, r"pairs\.demo\.sampling\.top_p: .*less than or equal"),
         (
-            "pairs.demo.engines.eagle3.draft_tokens",
+            "pairs.demo.engines.eagle3.speculation.tokens",
             None,
-            r"engines\.eagle3: draft and draft_tokens",
+            r"engines\.eagle3\.speculation\.\w+\.tokens: Field required",
         ),
         ("methods.large", None, r"methods\.large is missing"),
         ("latency.n_problems", 1, r"latency\.n_problems: .*greater than or equal to 2"),
@@ -389,9 +389,9 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 
 def test_a_pair_goes_without_the_methods_whose_engines_it_does_not_have() -> None:
     params = load(Path("params.yaml"))
-    assert list(methods_of(params, "r1")) == ["small", "large", "spec_think", "relaygen"]
+    assert list(methods_of(params, "r1")) == ["small", "large", "ngram", "spec_think", "relaygen"]
     assert skip_reason(params, "r1", "eagle3") == (
-        "pair 'r1' has no engine 'eagle3', known: large, small"
+        "pair 'r1' has no engine 'eagle3', known: large, ngram, small"
     )
 
 
@@ -410,7 +410,8 @@ def test_the_papers_pairs_are_as_the_paper_ran_them() -> None:
     pair = load(Path("params.yaml")).pair("qwen3")
     assert pair.engines["large"].gpus == 2
     assert pair.engines["small"].gpus == 1
-    assert pair.engines["eagle3"].draft == "RedHatAI/Qwen3-32B-speculator.eagle3"
+    drafters = [served.drafter.model for served in pair.engines.values() if served.drafter]
+    assert drafters == ["RedHatAI/Qwen3-32B-speculator.eagle3", "Qwen/Qwen3-1.7B"]
     assert (pair.max_model_len, pair.budget, pair.repeats) == (36000, 32768, 4)
     assert (pair.cues, pair.cue_matching) == ("published", "substring")
     assert list(pair.benchmarks) == ["aime25", "math500", "gpqa_diamond"]
@@ -488,9 +489,7 @@ def test_methods_whose_engine_no_pair_has_are_left_out_and_said_so(tmp_path: Pat
     params = load(file_with(tmp_path, "methods.small.engine", "tiny"))
     assert "small" not in methods_of(params, "demo")
     (line,) = checks.without_engines(params)
-    assert line.startswith(
-        "method 'small' is left out: no pair has an engine 'tiny', known: eagle3"
-    )
+    assert line.startswith("method 'small' is left out: no pair has an engine 'tiny', known: draft")
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -14,14 +14,14 @@ from demo_pair import task
 from stages import prepare
 from stages.config.families import FOLDER, Family, Scoring, whole
 from stages.config.params import load
-from stages.config.schema import AsReleased, Model, Pair, Params
+from stages.config.schema import AsReleased, Drafter, Model, Pair, Params
 from stages.config.settings import Settings
 from stages.engine import models
 from stages.engine.hub import UnavailableError
 from stages.methods.base import PromptName
 from stages.problems import sources
 from stages.problems.availability import reasons
-from stages.problems.fit import check_draft, check_models, draft_sizes
+from stages.problems.fit import check_drafter, check_models, draft_sizes
 from stages.problems.prompts import SCHEMA, check_lengths, problem_set, render
 from stages.problems.wordings import template
 from stages.runtime.errors import UserError
@@ -449,18 +449,18 @@ def test_models_on_the_hub_are_checked_at_their_revisions(
     local = AutoTokenizer.from_pretrained(pair.engines["large"].model)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: local)
     large = {"model": "Owner/large", "revision": REVISION}
-    draft = {"draft": "Owner/eagle3", "draft_revision": OTHER, "draft_tokens": 3}
+    head = {"method": "eagle3", "model": "Owner/eagle3", "revision": OTHER, "tokens": 3}
     engines = {
         "large": Model.model_validate(large),
-        "eagle3": Model.model_validate({**large, **draft}),
+        "eagle3": Model.model_validate({**large, "speculation": head}),
         "small": Model(model="Owner/small", revision=OTHER),
     }
     check_models(engines, "demo")
     assert hub == [
         ("Owner/large", REVISION, "tokenizer.json"),
+        ("Owner/large", REVISION, "tokenizer.json"),
         ("Owner/large", REVISION, "config.json"),
         ("Owner/eagle3", OTHER, "config.json"),
-        ("Owner/large", REVISION, "tokenizer.json"),
         ("Owner/small", OTHER, "tokenizer.json"),
     ]
 
@@ -482,6 +482,7 @@ def test_a_draft_head_of_another_models_size_is_refused(
 ) -> None:
     config = json.loads((Path(pair.engines["large"].model) / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {size: 77}))
-    served = Model(model=pair.engines["large"].model, draft=str(tmp_path), draft_tokens=3)
+    head = Drafter(method="eagle3", model=str(tmp_path), tokens=3)
+    served = Model(model=pair.engines["large"].model, speculation=head)
     with pytest.raises(UserError, match=rf"the draft head .* has {size} 77, the model .* has"):
-        check_draft("pairs.demo.engines.eagle3", served)
+        check_drafter("pairs.demo.engines.eagle3", served, head)

@@ -21,7 +21,8 @@ from tests.unit.conftest import changed, edited, params_with, read_texts_anew
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("project")]
 
-METHODS = ("small", "large", "eagle3", "spec_think", "relaygen", "relaygen_eagle3")
+HAD = ("small", "large", "eagle3", "draft", "spec_think", "relaygen", "relaygen_eagle3")
+METHODS = (*HAD, "ngram")  # for which the pair has no engine
 RELAYS = ("relaygen", "relaygen_eagle3")
 VARIANTS = ("all_candidates", "mined", "published", "substring", "boundary", "answer_by_large")
 SETS = ("chains_calibration", "chains_short", "chains_long", "chains_choice")
@@ -64,13 +65,13 @@ def answers(params: Params, method: str) -> Row:
 
 
 def answers_that_differ(first: Params, second: Params) -> set[str]:
-    methods = first.all_methods
-    return {name for name in methods if answers(first, name) != answers(second, name)}
+    names = (*HAD, *VARIANTS)
+    return {name for name in names if answers(first, name) != answers(second, name)}
 
 
 def everyones(params: Params) -> dict[str, Row]:
     """The answers' recipes of all methods."""
-    return {name: answers(params, name) for name in params.all_methods}
+    return {name: answers(params, name) for name in (*HAD, *VARIANTS)}
 
 
 # Settings.
@@ -190,7 +191,7 @@ def test_a_setting_that_shapes_answers_is_in_the_recipe_of_all(
     found = stale(before, made(params))
     assert names_of(found, "infer") == {*METHODS, *VARIANTS}
     assert {"traces", "latency", "answer_stage"} <= stages_of(found)
-    assert answers_that_differ(demo(), params) == {*METHODS, *VARIANTS}
+    assert answers_that_differ(demo(), params) == {*HAD, *VARIANTS}
 
 
 def test_further_arguments_of_an_engine_change_what_it_writes_and_reads() -> None:
@@ -227,7 +228,10 @@ def test_one_more_engine_beside_a_methods_own_changes_nothing_of_it(
 ) -> None:
     engines = changed("seed", 1)["pairs"]["demo"]["engines"]
     params = params_with("pairs.demo.engines", {**engines, "other": "demo_pair/small"})
-    assert stages_of(stale(before, made(params))) == {"tokenizer"}
+    found = stale(before, made(params))
+    # Why a method is left out names the engines that there are.
+    assert names_of(found, "infer") == names_of(found, "merge") == set(METHODS) - set(HAD)
+    assert stages_of(found) == {"tokenizer", "infer", "merge", "summary"}
     assert not answers_that_differ(demo(), params)
 
 
@@ -333,7 +337,7 @@ def test_kept_answers_depend_on_what_decides_their_tokens_alone(
 
 
 def test_where_a_word_begins_matters_to_relays_alone() -> None:
-    codes = {name: answers(demo(), name)["code"] for name in METHODS}
+    codes = {name: answers(demo(), name)["code"] for name in HAD}
     holding = {name for name, code in codes.items() if "stages.methods.matching" in code}
     assert holding == set(RELAYS)
 
@@ -377,7 +381,7 @@ def test_weights_change_what_is_written_with_them_and_no_prompt(
     with edited("demo_pair/small/model.safetensors", end="other"):
         found = stale(before, made(demo()))
         after = everyones(demo())
-    by_the_small_one = {"small", "spec_think", *RELAYS, *VARIANTS}
+    by_the_small_one = {"small", "draft", "spec_think", *RELAYS, *VARIANTS}
     assert stages_of(found) == {"margins", "infer", "latency", "answer_stage"}
     assert names_of(found, "infer") == by_the_small_one
     assert {name for name in kept if kept[name] != after[name]} == by_the_small_one
