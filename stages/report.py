@@ -20,9 +20,9 @@ def main() -> None:
     command_line.start_log(args.log)
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True)
     job = recipes.begin("report", args)
-    run = job.settings.run
-    write_text(args.out, template.render(**content(args.results, run)))
-    write_provenance(provenance.derived(job, used(args.results, run)), args.out)
+    run, under_load = job.settings.run, job.settings.under_load
+    write_text(args.out, template.render(**content(args.results, run, under_load)))
+    write_provenance(provenance.derived(job, used(args.results, run, under_load)), args.out)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ has the numbers for running text, metrics/ those for `dvc metrics`.
 The paper's values stand beside ours where the paper has them.
 """
 
+import itertools
 from pathlib import Path
 
 import polars as pl
 import yaml
 
 from stages.analysis.latex import latex
+from stages.analysis.listing import OF_LOAD
 from stages.analysis.metrics import metrics, write
 from stages.analysis.numbers import numbers
 from stages.analysis.paper_tables import GRIDS, REFERENCE, of_pairs, with_speedup
@@ -39,10 +41,13 @@ def main() -> None:
     args = parser.parse_args()
     command_line.start_log(args.log)
     job = recipes.begin("tables", args)
-    pairs, published = job.settings.run, job.settings.published
-    printed = of_pairs(yaml.safe_load(REFERENCE.read_text(encoding="utf-8")), published)
+    reference = yaml.safe_load(REFERENCE.read_text(encoding="utf-8"))
+    printed = of_pairs(reference, job.settings.published)
     tables = {}
     for name, (beside_paper, as_grid) in GRIDS.items():
+        pairs = job.settings.under_load if name == OF_LOAD else job.settings.run
+        if not pairs:
+            continue
         files = [args.summaries / pair / f"{name}.csv" for pair in pairs]
         table = beside_paper(joined(files), printed)
         if name == "policies":
@@ -59,7 +64,8 @@ def main() -> None:
     write(args.out / "metrics", metrics(*of_both))
     tex = args.out / "numbers.tex"
     write_text(tex, numbers(*of_both))
-    made_from = [args.summaries / p / f"{n}.csv" for n in ("accuracy", "speed") for p in pairs]
+    both = itertools.product(("accuracy", "speed"), job.settings.run)
+    made_from = [args.summaries / pair / f"{name}.csv" for name, pair in both]
     write_provenance(provenance.derived(job, made_from), tex)
 
 

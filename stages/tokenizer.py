@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stages.engine import models
-from stages.problems.fit import check_models
+from stages.problems.fit import check_models, check_reach
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
 from stages.tracking.files import write_text
@@ -17,7 +17,12 @@ def main() -> None:
     args = parser.parse_args()
     command_line.start_log(args.log)
     job = recipes.begin("tokenizer", args)
-    check_models(job.settings.tokenizers, args.pair)
+    engines = job.settings.tokenizers
+    check_models(engines, args.pair)
+    for role, served in engines.items():
+        if served.drafter:
+            where = f"pairs.{args.pair}.engines.{role}"
+            check_reach(where, served.drafter, job.settings.max_model_len)
     write_text(args.out, models.tokenizer(job.settings.tokenizer).to_str(pretty=True))
     write_provenance(provenance.derived(job, []), args.out)
 

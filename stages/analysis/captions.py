@@ -3,7 +3,8 @@
 import polars as pl
 
 from stages.analysis.display import shown, sizes
-from stages.analysis.listing import FIGURES
+from stages.analysis.listing import FIGURES, LOAD_CAPTION
+from stages.analysis.load import pays_at
 from stages.analysis.plots import MAX_LINES, median_answer, median_trace
 
 
@@ -43,3 +44,22 @@ def rare(cues: pl.DataFrame, min_segments: int) -> str:
     """Return a sentence on the candidates that were too rare to be judged."""
     n = int((cues["n_segments"] < min_segments).sum())
     return f"Not shown: {n} of {len(cues)} candidates, with fewer than {min_segments} segments."
+
+
+def under_load(table: pl.DataFrame, benchmark: str) -> str:
+    """Return the caption of the figure of answers under load, and what it says of the relays.
+
+    `table`: a pair's rows of throughput.csv.
+    """
+    relays = [name for name in table["method"].unique(maintain_order=True) if "relaygen" in name]
+    said = " ".join(pays(table, name) for name in relays)
+    return f"{LOAD_CAPTION} {shown(benchmark)}, {table['n_problems'][0]} problems. {said}".strip()
+
+
+def pays(table: pl.DataFrame, method: str) -> str:
+    """Return where a method gives more answers a minute than the large model on its hardware."""
+    numbers = ", ".join(map(str, pays_at(table, method))) or "no number"
+    return (
+        f"{shown(method)} gives more answers a minute than the large model on the same hardware at "
+        f"{numbers} in flight."
+    )

@@ -15,6 +15,8 @@ TABLES = {
     "differences": "Better or worse: the 95 % interval does not hold 0.",
     "speed": "Below each speedup its 95 % interval, over runs. Utilization: the large model's "
     "share of all tokens. Bound: the speedup if hand-offs took no time.",
+    "throughput": "Answers under load. Against large: the answers a minute divided by those of the "
+    "large model on as much hardware, in several engines if that is faster.",
     "cue_ablation": "Other cue sets, other matching, the answer stage by the large model.",
     "answer_stage": "Final answers that stay the same when the small model writes the answer stage "
     "after the large model's reasoning.",
@@ -26,6 +28,7 @@ TABLES_FROM = {
     "accuracy": ("stages/analysis/accuracy.py", "PAIR/scores.parquet"),
     "differences": ("stages/analysis/differences.py", "PAIR/scores.parquet"),
     "speed": ("stages/analysis/speedup.py", "PAIR/latency.parquet"),
+    "throughput": ("stages/analysis/load.py", "PAIR/throughput.parquet"),
     "cue_ablation": ("stages/ablation.py", "summaries/PAIR/cue_ablation.csv"),
     "answer_stage": ("stages/analysis/answer_stage.py", "summaries/PAIR/answer_stage.csv"),
     "left_out": ("stages/analysis/accuracy.py", "summaries/PAIR/left_out.csv"),
@@ -38,7 +41,14 @@ FIGURES_FROM = {
     "speed": "tables/speed.csv",
     "pareto": "tables/speed.csv",
     "timeline": "PAIR/latency.parquet",
+    "throughput": "tables/throughput.csv",
 }
+# The table, and the figure beside FIGURES, of pairs that are measured under load.
+OF_LOAD = "throughput"
+LOAD_CAPTION = (
+    "Answers a minute against the median time of an answer; the numbers at the points: answers in "
+    "flight. Dashed: the large model in several engines."
+)
 # {name: the figure's caption in the report}
 FIGURES = {
     "margins": "The small model's margin, its probability of the likeliest token minus that of the "

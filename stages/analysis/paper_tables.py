@@ -184,6 +184,38 @@ def speed_grid(pair: str, table: pl.DataFrame) -> Grid:
     return grid(f"Speedup over the large model of the pair {pair}", columns, notes)
 
 
+def throughput_grid(pair: str, table: pl.DataFrame) -> Grid:
+    """Print answers a minute and times per answer, by the number of answers in flight."""
+    unit = "GPU" if table["gpus"].sum() else "core"
+    values = (
+        ("answers/min", "answers_per_min", 1), ("tokens/min", "tokens_per_min", 0),
+        ("median (s)", "median_s", 1), ("p95 (s)", "p95_s", 1),
+        ("first token (s)", "first_token_s", 2), ("utilization (%)", "large_utilization", 1),
+        (f"{unit}-s/answer", f"{unit.lower()}_s_per_answer", 1),
+        ("against large", "against_large", 2),
+    )  # fmt: skip
+    named = table.select("method", "replicas", "in_flight").iter_rows()
+    columns = [
+        ("method, in flight", [Cell(f"{with_replicas(*one)}, {n}") for *one, n in named]),
+        *(
+            column
+            for title, name, digits in values
+            for column in value_column(table, title, name, best=False, digits=digits)
+        ),
+    ]
+    notes = (
+        f"{table['n_problems'][0]} problems, each answered as often as it takes for twice as many "
+        "answers as are in flight. Against large: answers a minute divided by those of the large "
+        "model on as much hardware."
+    )
+    return grid(f"Answers under load, pair {pair}", columns, notes)
+
+
+def with_replicas(method: str, n: int) -> str:
+    """Return the name of a method that may have several engines of a kind."""
+    return f"{shown(method)} ({n} engines)" if n > 1 else shown(method)
+
+
 def cue_ablation_grid(pair: str, table: pl.DataFrame) -> Grid:
     """Print the relay and its variants on one benchmark."""
     n, repeats = size(table)
@@ -290,6 +322,7 @@ GRIDS: dict[
     "accuracy": (accuracy, accuracy_grid),
     "differences": (differences, differences_grid),
     "speed": (speed, speed_grid),
+    "throughput": (as_it_is, throughput_grid),
     "cue_ablation": (as_it_is, cue_ablation_grid),
     "answer_stage": (answer_stage, answer_stage_grid),
     "left_out": (as_it_is, left_out_grid),

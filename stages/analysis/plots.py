@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from stages.analysis import display
@@ -262,6 +263,31 @@ def undominated(both: pl.DataFrame) -> pl.DataFrame:
     fastest_first = both.sort("speedup", "pass_at_1", descending=True)
     before = fastest_first["pass_at_1"].cum_max().shift(1).fill_null(-1)
     return fastest_first.filter(pl.col("pass_at_1") > before).reverse()
+
+
+def throughput_against_latency(table: pl.DataFrame) -> Figure:
+    """Draw a curve per method, answers a minute against the median time of an answer.
+
+    `table`: a pair's rows of throughput.csv. The large model in several engines is dashed.
+    """
+    look = looks(table["method"].unique(maintain_order=True).to_list())
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.2))
+    for (method, n), rows in table.group_by("method", "replicas", maintain_order=True):
+        i, several = look[str(method)], f" ({n} engines)" if n != 1 else ""
+        x, y = rows["median_s"], rows["answers_per_min"]
+        axes.plot(x, y, marker=marker(i), color=color(i), ms=4, lw=1, ls="--" if several else "-",
+                  mfc="white" if several else color(i),
+                  label=f"{display.shown(str(method))}{several}")  # fmt: skip
+        for at, high, in_flight in zip(x, y, rows["in_flight"], strict=True):
+            axes.annotate(f"{in_flight}", (at, high), (2, 2), textcoords="offset points",
+                          fontsize=5, color=color(i))  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="Median time of an answer (s)",
+             ylabel="Answers a minute")  # fmt: skip
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    outside_legend(axes)
+    return figure
 
 
 def median_answer(latency: pl.DataFrame) -> Row:

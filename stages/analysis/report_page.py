@@ -14,7 +14,7 @@ from stages import view
 from stages.analysis.alts import alt
 from stages.analysis.display import COLUMNS, shown
 from stages.analysis.findings import findings
-from stages.analysis.listing import FIGURES, FIGURES_FROM, TABLES, TABLES_FROM
+from stages.analysis.listing import FIGURES, FIGURES_FROM, OF_LOAD, TABLES, TABLES_FROM
 from stages.analysis.paper_tables import GRIDS
 from stages.analysis.reading import within
 from stages.runtime.durations import spelled
@@ -35,19 +35,29 @@ IN_SCRIPT = str.maketrans({"<": "\\u003c", "\u2028": "\\u2028", "\u2029": "\\u20
 Content = dict[str, Any]
 
 
-def content(results: Path, pairs: Sequence[str]) -> Content:
-    """Return what the page shows, as the template expects it."""
+def content(results: Path, pairs: Sequence[str], under_load: Sequence[str] = ()) -> Content:
+    """Return what the page shows, as the template expects it.
+
+    `under_load`: the pairs that were measured under load.
+    """
+    most = MOST_BYTES // len(pairs)
     return {
-        "pairs": [pair_content(results, pair, MOST_BYTES // len(pairs)) for pair in pairs],
+        "pairs": [pair_content(results, pair, most, pair in under_load) for pair in pairs],
         "view": {name.partition(".")[2]: Markup(view.part(name)) for name in view.PARTS},
     }
 
 
-def pair_content(results: Path, pair: str, most_bytes: int = MOST_BYTES) -> Content:
-    """Return what the page shows of one pair; `most_bytes`: of answers to read."""
+def pair_content(
+    results: Path, pair: str, most_bytes: int = MOST_BYTES, under_load: bool = False
+) -> Content:
+    """Return what the page shows of one pair.
+
+    `most_bytes`: of answers to read. `under_load`: whether it was measured under load.
+    """
     tables = {
         name: read_csv(results / "tables" / f"{name}.csv", SUMMARY).filter(pair=pair)
         for name in TABLES
+        if name != OF_LOAD or under_load
     }
     excerpts = read_excerpts(results, pair)
     return {
@@ -61,13 +71,20 @@ def pair_content(results: Path, pair: str, most_bytes: int = MOST_BYTES) -> Cont
         ),
         "origin": origin(results / "tables" / "accuracy.csv", pair),
         "tables": [table_content(pair, *one) for one in tables.items() if len(one[1])],
-        "figures": [figure_content(results, pair, name, tables) for name in (PARETO, *OTHERS)],
+        "figures": [
+            figure_content(results, pair, name, tables) for name in figures_of(under_load)
+        ],
         "facts": excerpts["facts"],
         "took": [(stage, spelled(seconds)) for stage, seconds in excerpts["seconds"].items()],
         "cues": cue_content(excerpts["cues"], excerpts["min_segments"]),
         "full": [(name, *in_full(tables[name])) for name in IN_FULL],
         **answers_content(excerpts, most_bytes),
     }
+
+
+def figures_of(under_load: bool) -> list[str]:
+    """Return the names of a pair's figures, in the page's order."""
+    return [PARETO, *([OF_LOAD] if under_load else []), *OTHERS]
 
 
 def read_excerpts(results: Path, pair: str) -> Row:
@@ -167,14 +184,15 @@ def origin(table: Path, pair: str) -> str:
     return provenance.in_one_line(provenance.ancestry(noted, of_pair).values())
 
 
-def used(results: Path, pairs: Sequence[str]) -> list[Path]:
-    """Return the files that the page is made of."""
-    tables = [results / "tables" / f"{name}.csv" for name in TABLES]
+def used(results: Path, pairs: Sequence[str], under_load: Sequence[str] = ()) -> list[Path]:
+    """Return the files that the page is made of. `under_load`: pairs that were measured so."""
+    names = [name for name in TABLES if name != OF_LOAD or under_load]
+    tables = [results / "tables" / f"{name}.csv" for name in names]
     excerpts = [results / "excerpts" / f"{pair}.json" for pair in pairs]
     figures = [
         results / "figures" / f"{pair}-{name}.{suffix}"
         for pair in pairs
-        for name in FIGURES
+        for name in figures_of(pair in under_load)
         for suffix in ("png", "txt")
     ]
     return tables + excerpts + figures

@@ -43,6 +43,7 @@ def mismatches(params: Params) -> Iterator[str]:
                 if isinstance(one, DemoPair):
                     yield from toy_problems(f"pairs.{name}.{kind}.{set_name}", set_name, one)
     yield from run_in(params)
+    yield from under_load(params)
 
 
 def names_in(params: Params) -> Iterator[str]:
@@ -103,6 +104,14 @@ def toy_problems(key: str, name: str, wanted: DemoPair) -> Iterator[str]:
         yield f"{key}.n_problems: {wanted.n_problems}; demo_pair gives {MOST_TOY_PROBLEMS} at most"
     elif wanted.scoring != TOY_SETS[name]:
         yield f"{key}.scoring: this set goes with scoring: {TOY_SETS[name]}"
+
+
+def under_load(params: Params) -> Iterator[str]:
+    """Yield what is wrong with the pairs that are to be measured under load."""
+    for name in params.throughput.run:
+        if name not in params.run:
+            have = ", ".join(params.run)
+            yield f"throughput.run: pair '{name}' is not among those that run: {have}"
 
 
 def run_in(params: Params) -> Iterator[str]:

@@ -395,6 +395,14 @@ class Latency(Block):
     runs: Positive
 
 
+class Throughput(Block):
+    """The protocol of answers under load. `run`: the pairs that are measured so; it takes long."""
+
+    run: list[str]
+    in_flight: list[Positive] = Field(min_length=1, description="answers at a time")
+    n_problems: Positive
+
+
 class Tune(Block):
     """Policies that `relaygen tune` chooses from. `quantiles`: of the small model's margins.
 
@@ -434,6 +442,7 @@ class Params(Block):
     relay: Relay
     infer: Infer
     latency: Latency
+    throughput: Throughput
     methods: dict[Name, AnyMethod] = Field(min_length=1)
     ablation: Ablation
     tune: Tune

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from stages.config.block import Block
 from stages.config.families import Family, Scoring
-from stages.config.schema import AnySet, Cues, Latency, Model, Sampling
+from stages.config.schema import AnySet, Cues, Latency, Model, Sampling, Throughput
 from stages.methods.base import Marks, Method
 from stages.methods.matching import CueMatching
 
@@ -70,6 +70,8 @@ class Settings(Block):
     include_prompt: bool  # prompt tokens count among "the others" of a cue's effect
     # Measuring and printing.
     latency: Latency
+    throughput: Throughput
+    under_load: list[str]  # the pairs that are measured under load
     bootstrap: int
     min_segments: int
     run: list[str]

@@ -7,11 +7,11 @@ the project at run time.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from stages.config.schema import Engines, Model
 
@@ -215,3 +215,13 @@ def specs(
         )
         for role in dict.fromkeys(roles)
     ]
+
+
+def replicated(wanted: Sequence[EngineSpec], replicas: int) -> list[EngineSpec]:
+    """Return the specs of all replicas of some engines, by the names that `copy_of` gives them."""
+    return [replace(spec, role=copy_of(spec.role, i)) for i in range(replicas) for spec in wanted]
+
+
+def copy_of(role: str, replica: int) -> str:
+    """Return the name of a replica of an engine; of the first, the role itself."""
+    return f"{role}-{replica + 1}" if replica else role

@@ -15,6 +15,9 @@ from stages.tracking.files import Row
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import Target
 
+# {stage that times answers: the recipe that its measurements are kept by}
+MEASURED = {"latency": recipes.latency_recipe, "throughput": recipes.throughput_recipe}
+
 
 class Kept(NamedTuple):
     """One recipe's folder of the store.
@@ -58,12 +61,13 @@ def about(recipe: Row) -> str:
         engines = ", ".join(recipe["engines"])
         return f"answers: {method['kind']} ({engines}{cues}), budget {recipe['budget']}"
     if methods := recipe.get("methods"):
-        return f"latency: {', '.join(methods)}"
+        kind = "throughput" if "n_problems" in recipe else "latency"
+        return f"{kind}: {', '.join(methods)}"
     return f"margins: {', '.join(recipe['engines'])}"
 
 
 def of_pair(params: Params, pair: str) -> Iterator[Row]:
-    """Yield the recipes that answers, margins and times of a pair are kept by."""
+    """Yield the recipes that answers, margins and measurements of a pair are kept by."""
     for stage in ("traces", "answer_stage"):
         settings = settings_of(params, Target(stage, pair))
         yield recipes.answers_recipe(settings, settings.method, [])
@@ -74,11 +78,12 @@ def of_pair(params: Params, pair: str) -> Iterator[Row]:
             settings = settings_of(params, Target("infer", pair, name))
             recipe = recipes.answers_recipe(settings, settings.method, cues[name] or ())
             yield recipe | {"cues": cues[name]}
-    settings = settings_of(params, Target("latency", pair))
-    recipe = recipes.latency_recipe(settings, {name: words or [] for name, words in cues.items()})
-    yield recipe | {
-        "methods": {name: one | {"cues": cues[name]} for name, one in recipe["methods"].items()}
-    }
+    for stage, recipe_of in MEASURED.items():
+        settings = settings_of(params, Target(stage, pair))
+        recipe = recipe_of(settings, {name: words or [] for name, words in cues.items()})
+        yield recipe | {
+            "methods": {name: one | {"cues": cues[name]} for name, one in recipe["methods"].items()}
+        }
 
 
 def words_of(params: Params, pair: str, method: str) -> list[str] | None:

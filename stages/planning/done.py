@@ -48,7 +48,7 @@ def stage_name(pair: PlannedPair, job: Job) -> str:
 def output(pair: PlannedPair, job: Job, benchmark: str) -> Path:
     """Return the file that a job's answers end in."""
     match job.stage:
-        case "traces" | "margins" | "latency":
+        case "traces" | "margins" | "latency" | "throughput":
             return RESULTS / pair.name / f"{job.stage}.parquet"
         case "answer_stage":
             return RESULTS / "summaries" / pair.name / "answer_stage.csv"

@@ -1,9 +1,11 @@
 """How many answers and tokens a job asks for, and how long it takes."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.config.contenders import repeats
 from stages.config.schema import Benchmark, DemoPair, File, Traces
 from stages.config.selection import benchmarks_of, methods_of
 from stages.generation import imported
@@ -38,6 +40,8 @@ def estimates(pair: PlannedPair, job: Job) -> list[Estimate]:
             return [margins(pair)]
         case "latency":
             return [latency(pair)]
+        case "throughput":
+            return [throughput(pair, job)]
         case "answer_stage":
             return [answer_stage(pair, job)]
     names = benchmarks_of(pair.params, pair.name, job.method)
@@ -74,6 +78,21 @@ def latency(pair: PlannedPair) -> Estimate:
     )
     disk_bytes = sum(tokens) * pair.known.disk.answers
     return Estimate(name, asked * len(methods), sum(tokens), took, disk_bytes)
+
+
+def throughput(pair: PlannedPair, job: Job) -> Estimate:
+    """Estimate the answers of methods that share engines, with each number in flight."""
+    name, about, speed = pair.settings.speed_benchmark, pair.params.throughput, pair.family.speed
+    methods = [pair.params.method(one) for one in job.method.split(", ")]
+    answers, tokens, hours = 0, 0, 0.0
+    for method, most in itertools.product(methods, about.in_flight):
+        n = about.n_problems * repeats(most, about.n_problems)
+        each = answer_tokens(pair, method, name)
+        at_once = in_flight(most, n, each, room(pair, job))
+        answers, tokens = answers + n, tokens + n * each
+        took = writing_hours(n * each, ms_per_token(pair, method), at_once, speed.slowdown)
+        hours += took / job.replicas
+    return Estimate(name, answers, tokens, hours, tokens * pair.known.disk.checkpoints)
 
 
 def answer_stage(pair: PlannedPair, job: Job) -> Estimate:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from stages.config.contenders import contenders, together
 from stages.config.selection import methods_of, variants_of
 from stages.engine import gpus, server
-from stages.engine.spec import EngineSpec, specs
+from stages.engine.spec import EngineSpec, replicated, specs
 from stages.planning.pair import PlannedPair
 
 ANY_PORT = 8000  # printed where params.yaml leaves the port open
@@ -15,7 +16,10 @@ ANY_PORT = 8000  # printed where params.yaml leaves the port open
 
 @dataclass(frozen=True)
 class Job:
-    """Engines that are started together. `shards`: jobs like this, each for a share of problems."""
+    """Engines that are started together. `shards`: jobs like this, each for a share of problems.
+
+    `replicas`: engines of each role. `method`: under load, several that share the engines.
+    """
 
     stage: str
     method: str
@@ -23,6 +27,7 @@ class Job:
     concurrency: int
     shards: int = 1
     prefix_caching: bool = True
+    replicas: int = 1
 
 
 def jobs(pair: PlannedPair) -> list[Job]:
@@ -36,8 +41,21 @@ def jobs(pair: PlannedPair) -> list[Job]:
         *(Job("infer", name, method.roles, n, shards) for name, method in methods.items()),
         *(Job("ablation", name, variant.roles, n, shards) for name, variant in variants.items()),
         Job("latency", f"all {len(methods)}", every, 1),
+        *under_load(pair),
         Job("answer_stage", "small", ("small",), n),
     ]
+
+
+def under_load(pair: PlannedPair) -> Iterator[Job]:
+    """Yield the starts of engines for answers under load; none for a pair that goes without."""
+    about = pair.params.throughput
+    if pair.name not in about.run:
+        return
+    methods = methods_of(pair.params, pair.name)
+    for group in together(contenders(methods, pair.settings.engines)):
+        names, first = ", ".join(one.method for one in group), group[0]
+        most = max(about.in_flight)
+        yield Job("throughput", names, first.roles, most, replicas=first.replicas)
 
 
 def all_roles(pair: PlannedPair) -> list[str]:
@@ -47,7 +65,8 @@ def all_roles(pair: PlannedPair) -> list[str]:
 
 def engine_specs(pair: PlannedPair, job: Job) -> list[EngineSpec]:
     """Return the specs of a job's engines."""
-    return specs(pair.settings, pair.params.engines, job.roles, job.concurrency, job.prefix_caching)
+    each = specs(pair.settings, pair.params.engines, job.roles, job.concurrency, job.prefix_caching)
+    return replicated(each, job.replicas)
 
 
 def n_gpus(pair: PlannedPair, job: Job) -> int:

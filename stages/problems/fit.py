@@ -100,6 +100,33 @@ def check_draft_tokenizer(where: str, served: Model, drafter: Drafter) -> None:
         )
 
 
+def check_reach(where: str, drafter: Drafter, max_model_len: int) -> int | None:
+    """Return the positions that a drafter was made for; None if its config does not say.
+
+    Raises UserError if an answer reaches further: what it drafts there is not accepted.
+    """
+    file = models.find(drafter.model, drafter.revision, "config.json")
+    config = json.loads(file.read_text(encoding="utf-8"))
+    reach = context_of({**config, **config.get("transformer_layer_config", {})})
+    if reach is not None and reach < max_model_len:
+        raise UserError(
+            f"{where}: {drafter.shown} was made for {reach} positions, max_model_len is "
+            f"{max_model_len}: lower it, or leave out this engine"
+        )
+    return reach
+
+
+def context_of(config: Row) -> int | None:
+    """Return the tokens that a model can read, stretched as its config says; None: not known."""
+    length = config.get("max_position_embeddings")
+    if not isinstance(length, int):
+        return None
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    original = scaling.get("original_max_position_embeddings")
+    factor = scaling.get("factor") or 1
+    return max(length, int((original or length) * factor))
+
+
 def draft_sizes(config: Row) -> dict[str, int | None]:
     """Return the sizes of the model that a drafter was made for.
 

@@ -8,7 +8,7 @@ import ast
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -279,18 +279,9 @@ def vocabularies(pair: Pair) -> Iterator[Finding]:
 def drafters(pair: Pair) -> Iterator[Finding]:
     """Yield whether drafters have positions as far as an answer reaches."""
     for role, served in pair.engines.items():
-        if not (drafter := served.drafter):
-            continue
-        config = config_of(drafter.model, drafter.revision)
-        reach = context_of({**config, **config.get("transformer_layer_config", {})})
-        if reach is not None and reach < pair.max_model_len:
-            yield Finding(
-                "wrong",
-                f"{role}: {drafter.shown} was made for {reach} positions, "
-                f"max_model_len is {pair.max_model_len}: lower it, or leave out this engine",
-            )
-        else:
-            yield Finding("ok", f"{role}: {drafter.shown} reaches {reach or 'any'} positions")
+        if drafter := served.drafter:
+            check = partial(fit.check_reach, role, drafter, pair.max_model_len)
+            yield judged(f"{role}: {drafter.shown} reaches as far as an answer", check)
 
 
 def contexts(pair: Pair) -> Iterator[Finding]:
@@ -302,7 +293,7 @@ def contexts(pair: Pair) -> Iterator[Finding]:
             f"{pair.budget}: raise it or lower the budget",
         )
     for role, served in pair.engines.items():
-        reach = context_of(config_of(served.model, served.revision))
+        reach = fit.context_of(config_of(served.model, served.revision))
         if reach is not None and reach < pair.max_model_len:
             yield Finding(
                 "wrong",
@@ -311,14 +302,3 @@ def contexts(pair: Pair) -> Iterator[Finding]:
             )
         else:
             yield Finding("ok", f"{role}: context of {reach or 'unknown'} tokens")
-
-
-def context_of(config: Row) -> int | None:
-    """Return the tokens that a model can read, stretched as its config says; None: not known."""
-    length = config.get("max_position_embeddings")
-    if not isinstance(length, int):
-        return None
-    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    original = scaling.get("original_max_position_embeddings")
-    factor = scaling.get("factor") or 1
-    return max(length, int((original or length) * factor))

@@ -13,7 +13,7 @@ from stages.config.params import described, load
 from stages.config.schema import PROMPT_TOKENS, File, Pair
 from stages.engine import hub, models
 from stages.engine.models import INSTEAD
-from stages.problems import pair_fit
+from stages.problems import fit, pair_fit
 from stages.problems.sources import from_file
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row, write_text
@@ -109,7 +109,7 @@ def reader_of(small: str, family: str | None, gpus: int, min_segments: int | Non
     draft = valid({**given, "min_segments": min_segments})
     refuse(pair_fit.findings_of_files(draft))
     served = draft.engines["small"]
-    reach = pair_fit.context_of(pair_fit.config_of(served.model, served.revision))
+    reach = fit.context_of(pair_fit.config_of(served.model, served.revision))
     chosen = family or family_of(draft)
     pair = valid({**given, "family": chosen, "min_segments": min_segments})
     return pair.model_copy(update={"max_model_len": reach or LONGEST_BUDGET})
@@ -127,7 +127,7 @@ def room(pair: Pair, budget: int | None) -> dict[str, int]:
     `budget`: if it is decided.
     """
     configs = [pair_fit.config_of(one.model, one.revision) for one in pair.engines.values()]
-    known = [reach for config in configs if (reach := pair_fit.context_of(config))]
+    known = [reach for config in configs if (reach := fit.context_of(config))]
     reach = min(known, default=LONGEST_BUDGET + PROMPT_TOKENS)
     budget = budget or min(LONGEST_BUDGET, max(reach - PROMPT_TOKENS, reach // 2))
     return {"budget": budget, "max_model_len": max(min(reach, budget + PROMPT_TOKENS), budget + 1)}

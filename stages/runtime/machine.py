@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from stages.config import contenders
 from stages.config.schema import Params
 from stages.engine import compiler, gpus
-from stages.engine.spec import EngineSpec, specs
+from stages.engine.spec import EngineSpec, replicated, specs
 from stages.tracking.resolving import roles_of
 from stages.tracking.targets import STAGES, Target
 
@@ -33,5 +34,8 @@ def engines_of(params: Params, job: Job) -> list[EngineSpec]:
     if stage not in STAGES or "engines" not in STAGES[stage].settings:
         return []
     pair = params.pair(known["pair"])
+    if stage == "throughput":  # starts the engines of one contender after those of another
+        one = contenders.largest(params, known["pair"])
+        return replicated(specs(pair, params.engines, one.roles, concurrency=1), one.replicas)
     roles = roles_of(params, Target(stage, known["pair"], known.get("method")))
     return specs(pair, params.engines, tuple(roles), concurrency=1)

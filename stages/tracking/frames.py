@@ -68,6 +68,10 @@ LATENCIES = Kind(
     "latencies (results/PAIR/latency.parquet)",
     {"method": pl.String, **ID, "wall_s": pl.Float64, "segments": pl.List, "drafts": pl.Int64},
 )
+LOADS = Kind(
+    "answers under load (results/PAIR/throughput.parquet)",
+    {"method": pl.String, **ID, "in_flight": pl.Int64, "level_s": pl.Float64},
+)
 CUES = Kind(
     "cue effects (results/PAIR/cues.csv)",
     {"cue": pl.String, "n_segments": pl.Int64, "selected": pl.Boolean},

@@ -222,6 +222,15 @@ def latency_recipe(settings: Settings, cues: Mapping[str, list[str]]) -> Row:
     }
 
 
+def throughput_recipe(settings: Settings, cues: Mapping[str, list[str]]) -> Row:
+    """Return what shapes a measurement under load, besides the number of answers in flight."""
+    return {
+        **latency_recipe(settings, cues),
+        "n_problems": settings.throughput.n_problems,
+        "code": code.closure("stages.generation.throughput"),
+    }
+
+
 def kinds(settings: Settings) -> list[str]:
     """Return the modules of the methods' kinds: they are found by name, not imported."""
     return list(dict.fromkeys(map(module_of, methods_in(settings))))
@@ -296,6 +305,8 @@ def plain(name: str, value: Any) -> Any:
     """Return a setting as it stands in a recipe: models by identity, not by where they lie."""
     if name == "engines":
         return {role: served(model) for role, model in value.items()}
+    if name == "throughput":
+        return value.model_dump(exclude={"run"})
     if name == "marks":
         return value.model_dump(exclude_defaults=True)  # the defaults are in the code
     if name == "sampling":

@@ -51,7 +51,7 @@ def roles_of(params: Params, target: Target) -> list[str]:
         return ["small"]
     if target.stage == "traces" and pair_of(params, target).recorded:
         return []
-    if target.stage == "latency":
+    if target.stage in ("latency", "throughput"):
         methods = selection.methods_of(params, str(target.pair)).values()
         return list(dict.fromkeys(role for method in methods for role in method.roles))
     return list(dict.fromkeys(method_of(params, target).roles))
@@ -118,6 +118,7 @@ def recorded_of(params: Params, target: Target) -> Recorded | None:
 Resolver = Callable[[Params, Target], Any]
 RUN: dict[str, Resolver] = {
     "run": lambda params, target: params.run,
+    "under_load": lambda params, target: params.throughput.run,
     "published": lambda params, target: {name: params.pair(name).published for name in params.run},
 }
 PAIR: dict[str, Resolver] = {
@@ -175,6 +176,7 @@ PAIR: dict[str, Resolver] = {
     "cue_words": words_of,
     "include_prompt": lambda params, target: pair_of(params, target).as_released.margins,
     "latency": lambda params, target: params.latency,
+    "throughput": lambda params, target: params.throughput,
     "bootstrap": lambda params, target: params.tables.bootstrap,
     "min_segments": lambda params, target: cues_of(params, target).min_segments,
 }

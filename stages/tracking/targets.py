@@ -55,7 +55,7 @@ STAGES = {
          "template_opens",
          "shuffle", "tokenizer", "budget", "max_model_len"),
     ),
-    "tokenizer": Stage("pair", ("tokenizers", "tokenizer")),
+    "tokenizer": Stage("pair", ("tokenizers", "tokenizer", "max_model_len")),
     "traces": Stage("pair", (*ANSWERS, "repeats", "calibration_set", "method", "recorded")),
     "margins": Stage("pair", ENGINES),
     "cues": Stage("pair", ("seed", "candidates", "cues", "cue_matching", "segment_ends",
@@ -71,17 +71,20 @@ STAGES = {
     ),
     "latency": Stage("pair", (*ANSWERS, "methods", "speed_benchmark", "latency")),
     "speed": Stage("pair", ("roles", "bootstrap", "seed")),
+    "throughput": Stage("pair", (*ANSWERS, "methods", "speed_benchmark", "throughput")),
+    "load": Stage("pair", ("speed_benchmark",)),
     "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
-    "tables": Stage("run", ("run", "published"), ("workflow/reference/paper.yaml",)),
+    "tables": Stage("run", ("run", "under_load", "published"), ("workflow/reference/paper.yaml",)),
     "figures": Stage("pair", ("min_segments", "cue_matching", "segment_ends", "speed_benchmark")),
     "excerpts": Stage("pair", ("method_names", "benchmarks", "speed_benchmark", "min_segments")),
     "report": Stage(
         "run",
-        ("run",),
+        ("run", "under_load"),
         ("workflow/report.html.j2", "stages/view/answer.css", "stages/view/answer.html",
          "stages/view/answer.js"),
     ),
 }  # fmt: skip
+UNDER_LOAD = ("throughput", "load")  # stages of the pairs in throughput.run alone
 
 
 def targets(params: Params) -> Iterator[Target]:
@@ -90,7 +93,7 @@ def targets(params: Params) -> Iterator[Target]:
         if about.per == "run":
             yield Target(stage)
             continue
-        for pair in params.run:
+        for pair in params.throughput.run if stage in UNDER_LOAD else params.run:
             names: Mapping[Unit, list[str]] = {
                 "pair": [""],
                 "method": list(params.all_methods),

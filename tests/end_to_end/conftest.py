@@ -58,6 +58,13 @@ def reduced() -> dict[str, Any]:
     return params
 
 
+def under_load() -> dict[str, Any]:
+    """The same with answers under load, which a run may go without."""
+    params = reduced()
+    params["throughput"] = {"run": ["demo"], "in_flight": [1, 3], "n_problems": 2}
+    return params
+
+
 def few_methods() -> dict[str, Any]:
     """The same with the relay and the large model alone, to run in another place."""
     params = reduced()
@@ -257,8 +264,11 @@ def kill_and_resume(folder: Path) -> Resumed:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Resumed]:
     """Both entrances from nothing, side by side: they share two cores and no file."""
     with ThreadPoolExecutor() as pool:
-        undisturbed = pool.submit(reproduce, checkout(tmp_path_factory.mktemp("repro")))
-        resumed = pool.submit(kill_and_resume, checkout(tmp_path_factory.mktemp("resumed")))
+        repro, resumed_ = (
+            checkout(tmp_path_factory.mktemp(name), under_load()) for name in ("repro", "resumed")
+        )
+        undisturbed = pool.submit(reproduce, repro)
+        resumed = pool.submit(kill_and_resume, resumed_)
         return undisturbed.result(), resumed.result()
 
 

@@ -55,21 +55,24 @@ AFTER: dict[str, list[str]] = {
     "ablation": ["prepare chains_long", "answers relaygen", "answers all_candidates"],
     "latency": ["prepare chains_short", *(f"cue_set {method}" for method in METHODS)],
     "speed": ["latency"],
+    "throughput": ["prepare chains_short", *(f"cue_set {method}" for method in METHODS)],
+    "load": ["throughput"],
     "answer_stage": [*PREPARED[1:], "answers large"],
     "replay": ["tokenizer", "traces", "cue_set relaygen"],
-    "tables": ["summary", "ablation", "speed", "answer_stage"],
+    "tables": ["summary", "ablation", "speed", "load", "answer_stage"],
     "figures": ["tables", "cues", "margins", "latency"],
     "excerpts": ["tokenizer", *PREPARED[1:], "cues", *COMPARED, "score"],
-    "report": ["tables", "figures", "excerpts"],
+    "report": ["tables", "figures", "load", "excerpts"],
 }
 # Who starts engines, for which of the pair's roles; who asks by methods, of which kinds.
 ENGINES = {
     "traces": {"large"}, "margins": {"small"}, "answer_stage": {"small"},
-    "latency": {"large", "eagle3", "small"},
+    "latency": {"large", "eagle3", "small"}, "throughput": {"large", "eagle3", "small"},
     **{f"answers {method}": roles for method, roles in ROLES.items()},
 }  # fmt: skip
 ASKED = {
     "traces": {"single"}, "answer_stage": {"single"}, "latency": {"single", "relay"},
+    "throughput": {"single", "relay"},
     **{f"answers {method}": {kind} for method, kind in KINDS.items()},
 }  # fmt: skip
 
@@ -165,6 +168,7 @@ CUES = "workflow/reference/cues.yaml"
 MATH = [job for job in PREPARED if job != "prepare chains_choice"]
 RELAYS = [f"answers {method}" for method, kind in KINDS.items() if kind == "relay"]
 WRITING = set(ENGINES) - {"margins"}
+TIMED = ("latency", "throughput")
 # What is fed to engines, and read from them, by the pair's tokenizer.
 TOKENS = {*PREPARED, "tokenizer", *ENGINES}
 
@@ -236,7 +240,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     ),
     f"{PAIR}.dtype": ("bfloat16", ENGINES),
     "engines.env": ({"VLLM_LOGGING_LEVEL": "DEBUG"}, ENGINES),
-    f"{PAIR}.max_model_len": (2000, {*PREPARED, *ENGINES}),
+    f"{PAIR}.max_model_len": (2000, {"tokenizer", *PREPARED, *ENGINES}),
     f"{PAIR}.sampling.temperature": (0.7, WRITING),
     f"{PAIR}.sampling.top_p": (0.9, WRITING),
     f"{PAIR}.sampling.top_k": (10, WRITING),
@@ -244,16 +248,16 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.budget": (1000, {*PREPARED, *WRITING}),
     f"{PAIR}.repeats": (2, {"traces", *ANSWERS, "score", "ablation"}),
     f"{PAIR}.cue_matching": (
-        "substring", {"cues", "figures", "latency", *RELAYS, *(f"cue_set {m}" for m in KINDS
+        "substring", {"cues", "figures", *TIMED, *RELAYS, *(f"cue_set {m}" for m in KINDS
                                                             if KINDS[m] == "relay")},
     ),
     f"{PAIR}.as_released.prompt": (True, MATH),
     f"{PAIR}.as_released.options": (True, ["prepare chains_choice"]),
     f"{PAIR}.as_released.margins": (True, ["cues"]),
-    f"{PAIR}.as_released.handoff": (True, ["latency", *RELAYS]),
+    f"{PAIR}.as_released.handoff": (True, [*TIMED, *RELAYS]),
     f"{PAIR}.calibration.{CALIBRATION}.n_problems": (5, [f"prepare {CALIBRATION}"]),
     f"{PAIR}.benchmarks.chains_short.n_problems": (3, ["prepare chains_short"]),
-    f"{PAIR}.speed_benchmark": ("chains_choice", ["latency", "figures", "excerpts"]),
+    f"{PAIR}.speed_benchmark": ("chains_choice", [*TIMED, "load", "figures", "excerpts"]),
     f"{PAIR}.ablation_benchmark": ("chains_choice", ["ablation", "answers all_candidates"]),
     f"{PAIR}.benchmarks.chains_short.prompt": ("{problem} Now.", ["prepare chains_short"]),
     f"{PAIR}.min_segments": (3, ["cues", "figures", "excerpts"]),
@@ -264,14 +268,16 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     "cues.min_segments": (2, ["cues", "figures", "excerpts"]),
     "cues.min_delta": (0.01, ["cues"]),
     "cues.bootstrap": (10, ["cues"]),
-    "relay.min_tokens": (6, ["latency", "replay", *RELAYS]),
-    "relay.answer_engine": ("large", ["latency", *RELAYS]),
-    "relay.handoff": ("text", ["latency", *RELAYS]),
+    "relay.min_tokens": (6, [*TIMED, "replay", *RELAYS]),
+    "relay.answer_engine": ("large", [*TIMED, *RELAYS]),
+    "relay.handoff": ("text", [*TIMED, *RELAYS]),
     "ablation.methods.all_candidates.cue_matching": (
         "substring", ["cue_set all_candidates", "answers all_candidates"],
     ),
     "latency.runs": (2, ["latency"]),
-    "methods.relaygen.answer_engine": ("large", ["latency", "answers relaygen"]),
+    "throughput.in_flight": ([1, 2], ["throughput"]),
+    "throughput.n_problems": (1, ["throughput"]),
+    "methods.relaygen.answer_engine": ("large", [*TIMED, "answers relaygen"]),
     "tables.bootstrap": (10, ["summary", "ablation", "speed"]),
 }  # fmt: skip
 HOW_IT_RUNS = {

@@ -24,12 +24,13 @@ from stages.analysis import (
     paper_tables,
     replay,
 )
+from stages.analysis import load as under_load
 from stages.analysis import speedup as speed
 from stages.config.block import Block
 from stages.config.params import load
 from stages.config.schema import Pair, Params
 from stages.config.settings import Settings
-from stages.generation import answers, latency, margins, traces
+from stages.generation import answers, latency, margins, throughput, traces
 from stages.methods.base import Answer, Completion, Machine, Segment, Setting
 from stages.problems import prompts
 from stages.tracking.resolving import settings_of
@@ -311,6 +312,14 @@ def cue_table() -> pl.DataFrame:
     return cue_effects.effects(corpus, ["Thus"], "boundary", params().cues, 0)
 
 
+def answers_under_load() -> pl.DataFrame:
+    """Return throughput.parquet of one answer, on a CPU."""
+    row = {"method": "large", "replicas": 1, "in_flight": 1, "problem_id": 0, "wall_s": 1.0,
+           "first_token_s": 0.1, "large_tokens": 1, "small_tokens": 0, "level_s": 1.0,
+           "other_load": 0.0, "engines": 1, "gpus": 0, "cores": 1}  # fmt: skip
+    return pl.DataFrame([row], schema_overrides=throughput.SCHEMA)
+
+
 def replayed() -> dict[str, Any]:
     """Return replay.json of two traces."""
     counts = replay.Counts()
@@ -332,6 +341,7 @@ def table(name: str) -> pl.DataFrame:
         "differences": {"method": "small", "benchmark": "b", **difference_row()},
         "policies": dict.fromkeys(front.SCHEMA, "1") | pair,
         "speed": dict(speed.speed_row("relaygen", timed_answers(), speed_settings())),
+        "throughput": dict(under_load.load_rows(answers_under_load())[0]),
         "cue_ablation": {
             key: value
             for key, value in {"cue_set": "mined", "benchmark": "b", **figures}.items()
@@ -363,6 +373,7 @@ def written() -> dict[str, Columns]:
         "segments": types({field.name: field.dtype for field in answers.SEGMENT.fields}),
         "results/PAIR/scores.parquet": types(grading.SCHEMA),
         "results/PAIR/latency.parquet": types(timed),
+        "results/PAIR/throughput.parquet": types(throughput.SCHEMA),
         **{f"results/tables/{name}.csv": types(table(name).schema) for name in paper_tables.GRIDS},
     }
 

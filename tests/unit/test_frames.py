@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from stages.analysis import grading
-from stages.generation import answers, latency, margins, traces
+from stages.generation import answers, latency, margins, throughput, traces
 from stages.problems import prompts
 from stages.runtime.errors import UserError
 from stages.tracking import frames
@@ -24,6 +24,7 @@ SCHEMAS = {
     "answers": (frames.ANSWERS, answers.SCHEMA),
     "scores": (frames.SCORES, grading.SCHEMA),
     "latency": (frames.LATENCIES, latency.SCHEMA),
+    "throughput": (frames.LOADS, throughput.SCHEMA),
 }
 # Some tables have all columns of others.
 MORE = {("answers", "latency"), ("gold", "scores"), ("gold", "prompts"), ("prompts", "gold")}
@@ -122,6 +123,7 @@ def wrong(tmp_path: Path) -> Path:
         ("cues", {"margins": "margins.parquet", "selected": "selected.yaml"}),
         ("traces", {"problems": "problems/chains_short.parquet"}),
         ("latency", {"problems": "problems/chains_short.parquet", "cue-sets": "."}),
+        ("throughput", {"problems": "problems/chains_short.parquet", "cue-sets": "."}),
         ("speed", {"latency": "latency.parquet"}),
         ("summary", {"scores": "scores.parquet", "problems": "problems", "generations": "."}),
         (

@@ -15,6 +15,7 @@ from stages.tracking.targets import targets
 pytestmark = pytest.mark.unit
 HEAVY = {"torch", "transformers", "vllm", "datasets"}
 DRAWING = {"matplotlib", "seaborn", "pandas"}
+DRAWERS = {"stages.figures", "stages.load"}
 LOADED = """
 import importlib, json, sys
 found = {}
@@ -41,8 +42,8 @@ def loaded(module: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def by_stage() -> dict[str, set[str]]:
-    """What each stage imports, the one that draws last."""
-    return each_loaded(*sorted(stage_modules(), key=lambda name: name == "stages.figures"))
+    """What each stage imports, those that draw last."""
+    return each_loaded(*sorted(stage_modules(), key=DRAWERS.__contains__))
 
 
 def test_no_stage_imports_a_library_of_models_before_it_needs_it(
@@ -52,9 +53,9 @@ def test_no_stage_imports_a_library_of_models_before_it_needs_it(
     assert all(names.isdisjoint(HEAVY) for names in by_stage.values())
 
 
-def test_only_figures_imports_what_draws(by_stage: dict[str, set[str]]) -> None:
+def test_only_what_draws_imports_what_it_takes(by_stage: dict[str, set[str]]) -> None:
     drawing = {stage for stage, names in by_stage.items() if names & DRAWING}
-    assert drawing == {"stages.figures"}
+    assert drawing == DRAWERS
 
 
 def test_a_recipe_holds_every_module_that_its_stage_imports(by_stage: dict[str, set[str]]) -> None:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from stages.config.params import load
 from stages.config.schema import Pair
 from stages.problems import pair_fit
-from stages.problems.pair_fit import context_of, findings
+from stages.problems.fit import context_of
+from stages.problems.pair_fit import findings
 from stages.problems.pair_new import from_models
 from stages.runtime.errors import UserError
 from stages.runtime.main import app

@@ -10,27 +10,34 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.config.params import load
 from stages.config.schema import Params
 from stages.runtime.errors import UserError
 from stages.tracking import recipes
 from stages.tracking.files import Row
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import FOLDER, STAGES, Target, targets
-from tests.unit.conftest import changed, edited, params_with, read_texts_anew
+from tests.unit.conftest import changed, edited, read_texts_anew
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("project")]
 
 HAD = ("small", "large", "eagle3", "draft", "spec_think", "relaygen", "relaygen_eagle3")
 METHODS = (*HAD, "ngram")  # for which the pair has no engine
+TIMED = ("latency", "throughput")
 RELAYS = ("relaygen", "relaygen_eagle3")
 VARIANTS = ("all_candidates", "mined", "published", "substring", "boundary", "answer_by_large")
 SETS = ("chains_calibration", "chains_short", "chains_long", "chains_choice")
 TEMPLATE = "demo_pair/large/chat_template.jinja"
 
 
+def params_with(key: str, value: Any) -> Params:
+    """The project's params with one key set, and with answers under load."""
+    content = changed(key, value)
+    content["throughput"]["run"] = content["run"]
+    return Params.model_validate(content)
+
+
 def demo() -> Params:
-    return load(Path("params.yaml"))
+    return params_with("run", ["demo"])
 
 
 def made(params: Params) -> dict[Target, Row]:
@@ -109,7 +116,7 @@ def test_who_writes_a_relays_answer_stage_changes_the_relays_and_no_model_alone(
     # answer_by_large is relaygen itself from here on: the pair goes without it.
     relays = {*RELAYS, *VARIANTS}
     assert names_of(found, "infer") == relays
-    assert stages_of(found) == {"infer", "merge", "cue_set", "latency", "ablation"}
+    assert stages_of(found) == {"infer", "merge", "cue_set", *TIMED, "ablation"}
     assert names_of(found, "merge") == names_of(found, "cue_set") == {"answer_by_large"}
     assert answers_that_differ(demo(), params) == relays - {"answer_by_large"}
     reason = "for pair 'demo' it is relaygen itself"
@@ -151,11 +158,15 @@ def test_one_more_benchmark_changes_what_reads_all_of_them_and_no_other_problem_
             {"traces", "infer", "merge", "score", "ablation"},
         ),
         ("latency.runs", 2, {"latency"}),
+        ("throughput.in_flight", [2], {"throughput"}),
         ("tables.bootstrap", 7, {"summary", "ablation", "speed"}),
         ("cues.min_delta", 0.5, {"cues"}),
         ("cues.min_segments", 1, {"cues", "figures", "excerpts"}),
         ("pairs.demo.min_segments", 1, {"cues", "figures", "excerpts"}),
-        ("pairs.demo.speed_benchmark", "chains_choice", {"latency", "figures", "excerpts"}),
+        (
+            "pairs.demo.speed_benchmark", "chains_choice",
+            {*TIMED, "load", "figures", "excerpts"},
+        ),
         (
             "pairs.demo.ablation_benchmark", "chains_short",
             {"infer", "merge", "ablation"},
@@ -382,7 +393,7 @@ def test_weights_change_what_is_written_with_them_and_no_prompt(
         found = stale(before, made(demo()))
         after = everyones(demo())
     by_the_small_one = {"small", "draft", "spec_think", *RELAYS, *VARIANTS}
-    assert stages_of(found) == {"margins", "infer", "latency", "answer_stage"}
+    assert stages_of(found) == {"margins", "infer", *TIMED, "answer_stage"}
     assert names_of(found, "infer") == by_the_small_one
     assert {name for name in kept if kept[name] != after[name]} == by_the_small_one
 
@@ -391,7 +402,7 @@ def test_a_draft_head_changes_what_is_written_with_it(before: dict[Target, Row])
     with edited("demo_pair/eagle3/model.safetensors", end="other"):
         found = stale(before, made(demo()))
     assert names_of(found, "infer") == {"eagle3", "relaygen_eagle3"}
-    assert stages_of(found) == {"infer", "latency"}
+    assert stages_of(found) == {"infer", *TIMED}
 
 
 def test_a_model_that_lies_elsewhere_is_the_same_model(before: dict[Target, Row]) -> None:

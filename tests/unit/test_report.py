@@ -11,7 +11,7 @@ import pytest
 from stages import report
 from stages.analysis import report_page
 from stages.analysis.accuracy import left_out_rows
-from stages.analysis.listing import FIGURES, TABLES
+from stages.analysis.listing import FIGURES, OF_LOAD, TABLES
 from stages.analysis.paper_tables import GRIDS
 from stages.tracking.files import Row
 from stages.tracking.notes import read_provenance, write_provenance
@@ -105,7 +105,17 @@ def test_what_a_pair_went_without_is_on_its_page_with_the_reason(results: Path) 
 
 
 def test_a_pair_that_went_without_nothing_has_no_such_table(results: Path) -> None:
-    assert tables(results, "demo") == [name for name in TABLES if name != "left_out"]
+    missing = ("left_out", OF_LOAD)
+    assert tables(results, "demo") == [name for name in TABLES if name not in missing]
+
+
+def test_a_pair_that_was_measured_under_load_has_a_table_and_a_figure_more(results: Path) -> None:
+    figures = results / "figures"
+    shutil.copy(figures / "demo-speed.png", figures / f"demo-{OF_LOAD}.png")
+    (figures / f"demo-{OF_LOAD}.txt").write_text("Answers under load.\n")
+    page = report_page.pair_content(results, "demo", under_load=True)
+    assert OF_LOAD in [table["name"] for table in page["tables"]]
+    assert page["figures"][1]["caption"] == "Answers under load."
 
 
 def test_a_figure_has_its_own_caption_and_the_best_one_comes_first(results: Path) -> None:

@@ -3,13 +3,16 @@ import re
 from contextlib import suppress
 
 from snakemake.exceptions import WorkflowError
+from stages.analysis.listing import FIGURES, OF_LOAD, TABLES
 from stages.config import params as settings
-from stages.config import selection
+from stages.config import contenders, selection
 from stages.engine.gpus import n_cards, visible_gpus
-from stages.engine.spec import specs
+from stages.engine.spec import replicated, specs
 from stages.runtime.errors import UserError
 from stages.tracking import recipes, status
 from stages.tracking.targets import Target
+
+SUFFIXES = ("pdf", "txt", "provenance.json")  # of a figure, beside the PNG
 
 os.environ.update(PYTHONUTF8="1")  # for the jobs, whatever the locale
 if config:
@@ -107,6 +110,21 @@ def cores(pair):
 def gpus(pair, roles):
     """The GPUs of a job with a pair's engines."""
     return n_cards(specs(PARAMS.pair(pair), PARAMS.engines, roles, concurrency=1))
+
+
+def gpus_under_load(pair):
+    """The GPUs of a job that starts the engines of one method after those of another."""
+    one = contenders.largest(PARAMS, pair)
+    wanted = specs(PARAMS.pair(pair), PARAMS.engines, one.roles, concurrency=1)
+    return n_cards(replicated(wanted, one.replicas))
+
+
+def tables_of(pair):
+    """The tables that a pair has: that of answers under load is made only where it is asked for."""
+    return [name for name in TABLES if name != OF_LOAD or pair in PARAMS.throughput.run]
+
+
+ALL_TABLES = sorted({table for pair in PARAMS.run for table in tables_of(pair)})
 
 
 def one_of(names):

@@ -1,21 +1,18 @@
-from stages.analysis.listing import FIGURES, TABLES
-
-SUFFIXES = ("pdf", "txt", "provenance.json")  # beside the PNG
-
-
 rule tables:
     input:
-        expand(
-            "results/summaries/{pair}/{table}.csv",
-            pair=PARAMS.run,
-            table=TABLES,
-        ),
+        [
+            f"results/summaries/{pair}/{table}.csv"
+            for pair in PARAMS.run
+            for table in tables_of(pair)
+        ],
         "workflow/reference/paper.yaml",
     output:
-        report(expand("results/tables/{table}.csv", table=TABLES), category="Tables"),
+        report(
+            expand("results/tables/{table}.csv", table=ALL_TABLES), category="Tables"
+        ),
         expand(
             "results/tables/{table}.{suffix}",
-            table=TABLES,
+            table=ALL_TABLES,
             suffix=("md", "tex", "provenance.json"),
         ),
         "results/tables/numbers.tex",
@@ -110,6 +107,12 @@ rule report:
             "results/figures/{pair}-{name}.{suffix}",
             pair=PARAMS.run,
             name=FIGURES,
+            suffix=("png", "txt"),
+        ),
+        expand(
+            "results/figures/{pair}-{name}.{suffix}",
+            pair=PARAMS.throughput.run,
+            name=OF_LOAD,
             suffix=("png", "txt"),
         ),
     output:

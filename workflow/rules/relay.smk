@@ -195,6 +195,64 @@ rule latency:
         "python -m stages.latency --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {input.problems:q} --cue-sets {params.cue_sets:q} --out {output:q}"
 
 
+rule throughput:
+    input:
+        problems=lambda w: f"results/{w.pair}/problems/{PARAMS.pair(w.pair).speed_benchmark}.parquet",
+        cue_sets=lambda w: expand(
+            "results/{pair}/cue_sets/{method}.yaml",
+            pair=w.pair,
+            method=methods_of(w.pair),
+        ),
+    output:
+        "results/{pair}/throughput.parquet",
+    log:
+        "logs/{pair}/throughput.log",
+    benchmark:
+        "logs/{pair}/throughput.tsv"
+    container:
+        PARAMS.containers.engine
+    threads: CORES
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=lambda w: gpus_under_load(w.pair),
+    params:
+        cue_sets=lambda w, input: Path(input.cue_sets[0]).parent,
+        recipe=lambda w: recipe("throughput", w.pair),
+    message:
+        "Answers of every method of {wildcards.pair} under load"
+    shell:
+        "python -m stages.throughput --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --problems {input.problems:q} --cue-sets {params.cue_sets:q} --out {output:q}"
+
+
+rule load:
+    input:
+        "results/{pair}/throughput.parquet",
+    output:
+        table="results/summaries/{pair}/throughput.csv",
+        provenance="results/summaries/{pair}/throughput.provenance.json",
+        figure=report(
+            "results/figures/{pair}-throughput.png",
+            category="Figures",
+            subcategory="{pair}",
+        ),
+        beside=expand("results/figures/{{pair}}-throughput.{suffix}", suffix=SUFFIXES),
+    log:
+        "logs/{pair}/load.log",
+    benchmark:
+        "logs/{pair}/load.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe("load", w.pair),
+    message:
+        "Answers a minute of {wildcards.pair} by the number in flight"
+    shell:
+        "python -m stages.load --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --throughput {input:q} --out {output.table:q} --figures results/figures"
+
+
 rule speed:
     input:
         "results/{pair}/latency.parquet",

@@ -11,6 +11,7 @@ localrules:
     cue_set,
     excerpts,
     figures,
+    load,
     measure,
     merge,
     plan,
