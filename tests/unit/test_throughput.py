@@ -66,7 +66,7 @@ def test_a_job_needs_the_gpus_of_one_method_and_not_of_all() -> None:
     assert largest(PARAMS, "qwen3").method in ("spec_think", "relaygen", "relaygen_eagle3")
 
 
-def test_only_pairs_that_run_are_measured_under_load(tmp_path: Path) -> None:
+def test_only_pairs_that_run_are_measured_under_load() -> None:
     params = Params.model_validate(changed("throughput.run", ["qwen3"]))
     assert list(checks.under_load(params)) == [
         "throughput.run: pair 'qwen3' is not among those that run: demo"
