@@ -71,9 +71,7 @@ def pair_content(
         ),
         "origin": origin(results / "tables" / "accuracy.csv", pair),
         "tables": [table_content(pair, *one) for one in tables.items() if len(one[1])],
-        "figures": [
-            figure_content(results, pair, name, tables) for name in figures_of(under_load)
-        ],
+        "figures": [figure_content(results, pair, name, tables) for name in figures_of(under_load)],
         "facts": excerpts["facts"],
         "took": [(stage, spelled(seconds)) for stage, seconds in excerpts["seconds"].items()],
         "cues": cue_content(excerpts["cues"], excerpts["min_segments"]),

@@ -147,8 +147,8 @@ def routers_in(params: Params, pair: str) -> Iterator[str]:
             continue
         for role, router in params.method(name).routers.items():
             served = params.pair(pair).engines[role]
-            if served.draft:
-                yield f"methods.{name}: engine '{role}' has a draft head: its tokens are not routed"
+            if served.speculation:
+                yield f"methods.{name}: engine '{role}' drafts tokens: they are not routed"
             if router != ENTROPY and (why := unfit(Path(router), served)):
                 yield f"methods.{name}.router: {why}"
 

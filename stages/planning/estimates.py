@@ -83,8 +83,8 @@ def latency(pair: PlannedPair) -> Estimate:
 def throughput(pair: PlannedPair, job: Job) -> Estimate:
     """Estimate the answers of methods that share engines, with each number in flight."""
     name, about, speed = pair.settings.speed_benchmark, pair.params.throughput, pair.family.speed
-    methods = [pair.params.method(one) for one in job.method.split(", ")]
-    answers, tokens, hours = 0, 0, 0.0
+    methods = job.method.split(", ")
+    answers, tokens, hours = 0, 0.0, 0.0
     for method, most in itertools.product(methods, about.in_flight):
         n = about.n_problems * repeats(most, about.n_problems)
         each = answer_tokens(pair, method, name)
