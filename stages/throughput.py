@@ -9,7 +9,7 @@ import polars as pl
 import uvloop
 
 from stages.analysis.cue_sets import words_in
-from stages.config.contenders import contenders, hardware, together
+from stages.config.contenders import contenders, together
 from stages.engine.client import RequestFailedError
 from stages.engine.spec import replicated, specs
 from stages.generation import asking, throughput
@@ -27,13 +27,12 @@ Cues = dict[str, list[str]]
 def measure(job: Job, cues: Cues, missing: list[Level], store: Store, logs: Path) -> None:
     """Start the engines of contenders that share them, and measure the levels that are missing."""
     settings, first = job.settings, missing[0].contender
+    most = max(settings.throughput.in_flight)
+    wanted = replicated(specs(settings, job.engines, first.roles, most), first.replicas)
+    held = throughput.hardware(wanted)
     answering = {
         name: asking.answering(settings, method, cues[name])
         for name, method in settings.methods.items()
-    }
-    held = {
-        level.contender: hardware(level.contender, settings.engines, job.engines.cpu_threads)
-        for level in missing
     }
 
     async def run(engines: asking.Engines) -> None:
@@ -41,10 +40,8 @@ def measure(job: Job, cues: Cues, missing: list[Level], store: Store, logs: Path
         async with asking.connected(engines, sampling, job.infer) as clients:
             await throughput.measure(answering, missing, store, clients, sampling, held)
 
-    most = max(settings.throughput.in_flight)
-    wanted = specs(settings, job.engines, first.roles, most)
     try:
-        with asking.running(job, replicated(wanted, first.replicas), store, logs) as engines:
+        with asking.running(job, wanted, store, logs) as engines:
             uvloop.run(run(engines))
     except RequestFailedError as error:
         raise UserError(

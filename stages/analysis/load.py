@@ -103,7 +103,7 @@ def same_hardware(level: Level, levels: Mapping[Level, pl.DataFrame]) -> Level:
     }
     return max(
         (one for one in fitting if fitting[one] <= room or one[1] == 1),
-        key=lambda one: fitting[one],
+        key=lambda one: (fitting[one], one[1]),
     )
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from typing import NamedTuple
 
 from stages.config.schema import Model, Pair, Params
@@ -57,25 +56,6 @@ def largest(params: Params, name: str) -> Contender:
     pair: Pair = params.pair(name)
     found = contenders(methods_of(params, name), pair.engines)
     return max(found, key=lambda one: units(one, pair.engines))
-
-
-def hardware(
-    contender: Contender, engines: Mapping[str, Model], cpu_threads: int
-) -> dict[str, int]:
-    """Return the engines, and the GPUs or CPU cores, that a contender holds."""
-    n = len(roles_of(contender))
-    on_gpus = any(engines[role].gpus for role in contender.roles)
-    return {
-        "engines": n,
-        "gpus": units(contender, engines) if on_gpus else 0,
-        "cores": 0 if on_gpus else n * cpu_threads,
-    }
-
-
-def roles_of(contender: Contender) -> list[str]:
-    """Return the names of all engines of a contender."""
-    names = (contender.clients_of(i).values() for i in range(contender.replicas))
-    return list(dict.fromkeys(chain.from_iterable(names)))
 
 
 def repeats(in_flight: int, n_problems: int) -> int:

@@ -14,6 +14,8 @@ import polars as pl
 from stages.config.contenders import Contender, repeats
 from stages.config.schema import Sampling
 from stages.engine.client import Client
+from stages.engine.gpus import n_cards
+from stages.engine.spec import EngineSpec
 from stages.generation.answering import Answering, Task, tasks
 from stages.generation.latency import WARM_UP_TOKENS, others_cpu_s
 from stages.generation.store import Key, Store
@@ -80,17 +82,27 @@ def column_of(methods: Mapping[str, Method], contender: Contender) -> str:
     return methods[contender.method].prompt_column
 
 
+def hardware(wanted: Sequence[EngineSpec]) -> Row:
+    """Return how many engines there are, and the GPUs or else the CPU cores that they hold.
+
+    On a CPU, an engine computes with engines.cpu_threads cores. Engines may share a GPU.
+    """
+    cards = n_cards(wanted)
+    cores = 0 if cards else sum(spec.cpu_threads for spec in wanted)
+    return {"engines": len(wanted), "gpus": cards, "cores": cores}
+
+
 async def measure(
     asking: Mapping[str, Answering],
     missing: Sequence[Level],
     store: Store,
     clients: Clients,
     sampling: Sampling,
-    held: Mapping[Contender, Row],
+    held: Row,
 ) -> None:
     """Measure levels one after the other, and keep each in the store once it is finished.
 
-    `held`: the hardware of contenders, kept with their levels. Raises RequestFailedError if an
+    `held`: the hardware of these engines, kept with each level. Raises RequestFailedError if an
     answer failed: without it, a level is not what it says.
     """
     await warm_up(clients, missing[0].tasks[0].prompt_ids)
@@ -100,7 +112,7 @@ async def measure(
             one = asking[level.contender.method]
             own = replace(one, seed=one.seed + level.in_flight)
             row = await measured(own, level, clients, sampling, progress)
-            store.append(level.key, {**row, **held[level.contender]})
+            store.append(level.key, {**row, **held})
 
 
 async def warm_up(clients: Clients, prompt_ids: list[int]) -> None:

@@ -14,18 +14,19 @@ from stages.analysis.captions import under_load
 from stages.analysis.load import load_rows, pays_at
 from stages.analysis.plots import throughput_against_latency
 from stages.config import checks
-from stages.config.contenders import Contender, contenders, hardware, largest, together
+from stages.config.contenders import Contender, contenders, largest, together
 from stages.config.params import load
 from stages.config.schema import Params, Sampling
 from stages.config.selection import methods_of, with_defaults
 from stages.engine.client import Client, RequestFailedError
+from stages.engine.spec import replicated
 from stages.generation import throughput
 from stages.generation.answering import Answering, Task
 from stages.generation.store import Store
 from stages.generation.throughput import Level
 from stages.methods.base import Completion, Request
 from tests.conftest import TOKENIZER
-from tests.unit.conftest import changed
+from tests.unit.conftest import changed, engine_specs
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))
@@ -44,15 +45,21 @@ def test_on_a_cpu_the_large_model_has_as_many_engines_as_the_relay() -> None:
     *methods, beside = found("demo")
     assert [one.method for one in methods] == list(methods_of(PARAMS, "demo"))
     assert beside == LARGE._replace(replicas=2)
-    held = hardware(beside, PARAMS.pair("demo").engines, cpu_threads=3)
-    assert held == {"engines": 2, "gpus": 0, "cores": 6}
+    wanted = replicated(engine_specs("large"), beside.replicas)
+    assert [spec.role for spec in wanted] == ["large", "large-2"]
+    assert beside.clients_of(1) == {"large": "large-2"}
+    assert throughput.hardware(wanted) == {"engines": 2, "gpus": 0, "cores": 2}
 
 
 def test_three_gpus_hold_the_large_model_of_two_once() -> None:
     assert [one.replicas for one in found("qwen3")] == [1] * len(methods_of(PARAMS, "qwen3"))
-    (relay,) = (one for one in found("qwen3") if one.method == "relaygen")
-    held = hardware(relay, PARAMS.pair("qwen3").engines, cpu_threads=1)
+    held = throughput.hardware(engine_specs("large", "small", pair="qwen3"))
     assert held == {"engines": 2, "gpus": 3, "cores": 0}
+
+
+def test_engines_that_share_a_gpu_hold_it_together() -> None:
+    held = throughput.hardware(engine_specs("large", "small", pair="demo_gpu"))
+    assert held == {"engines": 2, "gpus": 1, "cores": 0}
 
 
 def test_methods_with_the_same_engines_share_them() -> None:
@@ -117,7 +124,7 @@ def measure(folder: Path, level: Level) -> Store:
     """A level by clients that are called like their engines."""
     asking = Answering(1, 10, with_defaults(PARAMS, "demo", "large"), (), TOKENIZER)
     clients = cast("Mapping[str, Client]", {"large": "large", "large-2": "large-2"})
-    held = {level.contender: {"engines": 1, "gpus": 0, "cores": 1}}
+    held = {"engines": 1, "gpus": 0, "cores": 1}
     sampling = PARAMS.pair("demo").sampling
     with Store(folder) as store:
         asyncio.run(throughput.measure({"large": asking}, [level], store, clients, sampling, held))
