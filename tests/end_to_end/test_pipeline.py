@@ -32,7 +32,7 @@ SPEED_COLUMNS = [
     "bound_percent", "cached_percent", "other_load", "n_problems", "n_runs", "paper_speedup",
     "paper_speedup_sd", "paper_large_utilization", "paper_large_utilization_sd",
 ]  # fmt: skip
-FIGURES = ("margins", "cues", "accuracy", "tokens", "speed", "pareto", "timeline")
+FIGURES = ("margins", "cues", "accuracy", "tokens", "speed", "pareto", "timeline", "throughput")
 
 
 def without_times(path: Path) -> pl.DataFrame:
@@ -83,6 +83,16 @@ def test_speed_has_every_method_and_what_only_some_have(repro: Path) -> None:
     assert speed["relaygen"]["acceptance_length"] is None
     assert speed["relaygen"]["bound"] > 0
     assert speed["large"]["bound"] is None
+
+
+def test_every_method_stands_beside_the_large_model_on_its_hardware(repro: Path) -> None:
+    table = pl.read_csv(repro / "results/tables/throughput.csv")
+    levels = table.select("method", "replicas", "in_flight").rows()
+    methods = [("small", 1), ("large", 1), ("relaygen", 1), ("relaygen_eagle3", 1), ("large", 2)]
+    assert levels == [(*one, n) for one in methods for n in (1, 3)]
+    beside = dict(table.select("method", "large_replicas").rows())
+    assert beside == {"small": 1, "large": 2, "relaygen": 2, "relaygen_eagle3": 2}
+    assert table.filter(method="large")["against_large"].to_list() == [1.0] * 4
 
 
 def test_the_ablation_sets_variants_beside_the_relay(repro: Path) -> None:
