@@ -7,6 +7,7 @@ import polars as pl
 from stages.analysis.display import shown
 from stages.tracking.files import Row
 
+MOST = 3  # benchmarks of which each is named
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -76,13 +77,20 @@ def largest(differences: pl.DataFrame, methods: Sequence[str]) -> str:
 
 
 def gained(rows: pl.DataFrame) -> str:
-    """Return one method's differences to the large model with their intervals, in points."""
+    """Return one method's differences to the large model with their intervals, in points.
+
+    Of more than MOST benchmarks, the largest.
+    """
+    before = ""
+    if len(rows) > MOST:
+        before = f"on {len(rows)} benchmarks, most: "
+        rows = rows.sort(pl.col("difference").abs()).tail(1)
     said = [
         f"{signed(row['difference'])} on {shown(row['benchmark'])} "
         f"({signed(row['ci_low'])} to {signed(row['ci_high'])})"
         for row in rows.iter_rows(named=True)
     ]
-    return f"{shown(rows['method'][0])} {', '.join(said)}"
+    return f"{shown(rows['method'][0])} {before}{', '.join(said)}"
 
 
 def signed(points: float) -> str:

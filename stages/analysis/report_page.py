@@ -29,6 +29,7 @@ MOST_BYTES = 12_000_000
 IN_FULL = ("accuracy", "speed")  # tables whose every column stands at the page's end
 PARETO = "pareto"  # comes first
 OTHERS = [name for name in FIGURES if name != PARETO]
+MOST_COLUMNS = 12  # beside the first one, of a table on paper
 DOTS_PER_INCH = 200  # of the figures
 # After < come the script's end and comments: no text of an answer may begin either.
 IN_SCRIPT = str.maketrans({"<": "\\u003c", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -99,7 +100,8 @@ def table_content(pair: str, name: str, table: pl.DataFrame) -> Content:
     data = data.replace("PAIR", pair)
     return {
         "name": name,
-        "grid": GRIDS[name][1](pair, table),
+        "grid": (grid := GRIDS[name][1](pair, table)),
+        "parts": parts(len(grid.header)),
         "about": TABLES[name],
         "links": [
             ("CSV", files["csv"]),
@@ -109,6 +111,12 @@ def table_content(pair: str, name: str, table: pl.DataFrame) -> Content:
             ("code", f"../{code}"),
         ],
     }
+
+
+def parts(n_columns: int) -> list[list[int]]:
+    """Return the columns of each part of a table, of which each begins with the first column."""
+    others = range(1, n_columns)
+    return [[0, *others[i : i + MOST_COLUMNS]] for i in range(0, max(1, len(others)), MOST_COLUMNS)]
 
 
 def figure_content(results: Path, pair: str, name: str, tables: dict[str, pl.DataFrame]) -> Content:

@@ -7,7 +7,7 @@ import pytest
 
 from stages.analysis.accuracy import LEFT_OUT, left_out_rows
 from stages.analysis.differences import SCHEMA, verdict
-from stages.analysis.findings import TIMES, findings, signed
+from stages.analysis.findings import TIMES, findings, gained, signed
 
 pytestmark = pytest.mark.unit
 
@@ -88,6 +88,18 @@ def test_a_run_of_the_large_model_alone_says_so() -> None:
         "No method was compared with the large model.",
         "No method is both slower and less accurate than another on AIME 2025.",
     ]
+
+
+def test_of_many_benchmarks_the_largest_difference_is_named() -> None:
+    rows = pl.DataFrame(
+        {
+            "method": "small", "benchmark": [f"b{i}" for i in range(4)],
+            "difference": [-1.0, -9.0, 3.0, -2.0], "ci_low": -10.0, "ci_high": 4.0,
+        }
+    )  # fmt: skip
+    few = rows.head(2)
+    assert gained(few) == "Small model -1.0 on b0 (-10.0 to +4.0), -9.0 on b1 (-10.0 to +4.0)"
+    assert gained(rows) == "Small model on 4 benchmarks, most: -9.0 on b1 (-10.0 to +4.0)"
 
 
 @pytest.mark.parametrize(("points", "text"), [(0.0, "0.0"), (-0.01, "0.0"), (-1.0, "-1.0")])

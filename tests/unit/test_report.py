@@ -130,6 +130,16 @@ def test_figures_are_drawn_to_one_scale(results: Path) -> None:
     assert {one["inches"] for one in shown} == {3.5}
 
 
+@pytest.mark.parametrize(("n", "sizes"), [(1, [1]), (13, [13]), (14, [13, 2]), (37, [13, 13, 13])])
+def test_a_wide_table_is_cut_into_parts_that_begin_with_the_first_column(
+    n: int, sizes: list[int]
+) -> None:
+    found = report_page.parts(n)
+    assert [len(part) for part in found] == sizes
+    assert {part[0] for part in found} == {0}
+    assert {column for part in found for column in part} == set(range(n))
+
+
 def test_cues_are_told_apart_by_whether_there_was_enough_of_them() -> None:
     found = report_page.cue_content(CUES, 2)
     assert [one["cue"] for one in found["selected"]] == ["So"]
