@@ -37,17 +37,20 @@ def of_tokens(tables: Tables) -> str:
 
 
 def of_speed(tables: Tables) -> str:
-    """Return each method's speedup and interval."""
-    rows = tables["speed"].filter(pl.col("speedup").is_not_null())
-    said = rows.select("method", "speedup", "ci_low", "ci_high").iter_rows()
-    return "Bars of speedups: " + listed(
-        f"{shown(m)} {v:.2f} ({low:.2f} to {high:.2f})" for m, v, low, high in said
-    )
+    """Return each bar's length, with its interval."""
+    return f"Bars of speedups: {speedups(tables['speed'])}"
 
 
 def of_pareto(tables: Tables) -> str:
-    """Return what is drawn; the values are those of the bars."""
-    return f"Points of speedup against Pass@1. {of_speed(tables)}"
+    """Return where the points are from left to right; the other values are those of the bars."""
+    return f"Points of speedup against Pass@1. Speedups: {speedups(tables['speed'])}"
+
+
+def speedups(speed: pl.DataFrame) -> str:
+    """Return each method's speedup and interval, the slowest first."""
+    rows = speed.filter(pl.col("speedup").is_not_null()).sort("speedup")
+    said = rows.select("method", "speedup", "ci_low", "ci_high").iter_rows()
+    return listed(f"{shown(m)} {v:.2f} ({low:.2f} to {high:.2f})" for m, v, low, high in said)
 
 
 def listed(parts: Iterable[str]) -> str:
