@@ -1,10 +1,10 @@
 """Which stages a run would go through: those out of date or not there, and all that follow.
 
-What is out of date is told by `stages.tracking.status`, what follows by dvc.yaml.
+What is out of date is told by `stages.tracking.status`, what follows by the inputs that are noted
+with results, what there has to be by dvc.yaml.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,52 +14,80 @@ import yaml
 from stages.config.schema import Params
 from stages.tracking import recipes, status
 from stages.tracking.record import stage_of
+from stages.tracking.status import Result
+from stages.tracking.targets import Target
 
 DVC = Path("dvc.yaml")
 ALWAYS = "recipes"  # a stage that runs every time, and takes a moment
 NOT_THERE = "it is not there"
 
 
-@dataclass(frozen=True)
-class DvcStage:
-    """A stage of dvc.yaml for one pair and method: what it reads and what it makes."""
-
-    name: str
-    deps: tuple[str, ...]
-    outs: tuple[str, ...]
-
-    def reads(self, other: "DvcStage") -> bool:
-        """Return whether it reads what another one makes, or what lies in it or around it."""
-        return any(overlap(dep, out) for dep in self.deps for out in other.outs)
+Due = Mapping[str, list[str]]
 
 
-def overlap(one: str, other: str) -> bool:
-    """Return whether two paths are the same, or one lies in the other."""
-    first, second = Path(one), Path(other)
-    return first.is_relative_to(second) or second.is_relative_to(first)
+def due(params: Params) -> Due:
+    """Return {stage of dvc.yaml that a run would go through: why}.
+
+    Those that only follow another have no reason of their own.
+    """
+    known = list(status.compared(recipes.today(params)))
+    found = {name: [NOT_THERE] for name, outs in outputs(params).items() if missing(outs)}
+    for result in known:
+        if result.why:
+            found.setdefault(stage_of_result(result, params), []).extend(result.why)
+    for target in following(known):
+        found.setdefault(stage_of(target, params), [])
+    return found
 
 
-def stages(params: Params) -> list[DvcStage]:
-    """Return the stages of dvc.yaml but the first, which writes the recipes."""
+def missing(outs: Iterable[str]) -> bool:
+    """Return whether an output of a stage is not there."""
+    return not all(Path(out).exists() for out in outs)
+
+
+def stage_of_result(result: Result, params: Params) -> str:
+    """Return the stage that makes a result; one that was changed by hand is known by its path."""
+    if result.target:
+        return stage_of(result.target, params)
+    makers = (
+        name
+        for name, outs in outputs(params).items()
+        if any(result.path.is_relative_to(out) for out in outs)
+    )
+    return next(makers, str(result.path))
+
+
+def following(known: Sequence[Result]) -> set[Target]:
+    """Return what is made of results that are made again, directly or through others."""
+    again = {result.target for result in known if result.why and result.target}
+    paths = {str(result.path) for result in known if result.why}
+    found: set[Target] = set()
+    while True:
+        paths |= {str(result.path) for result in known if result.target in again | found}
+        more = {
+            result.target
+            for result in known
+            if result.target and result.target not in found and not paths.isdisjoint(result.inputs)
+        }
+        if not more:
+            return found
+        found |= more
+
+
+def outputs(params: Params) -> dict[str, list[str]]:
+    """Return {stage of dvc.yaml: its outputs}, but for the first, which writes the recipes."""
     written = yaml.safe_load(DVC.read_text(encoding="utf-8"))["stages"]
-    return [
-        one
+    return {
+        f"{name}{suffix}": [filled(path, values) for path in made(stage.get("do", stage))]
         for name, stage in written.items()
         if name != ALWAYS
-        for one in instances(name, stage, params)
-    ]
+        for suffix, values in items(stage, params)
+    }
 
 
-def instances(name: str, stage: dict[str, Any], params: Params) -> Iterator[DvcStage]:
-    """Yield a stage for each pair, or for each pair and method."""
-    body = stage.get("do", stage)
-    paths = {key: [path_of(one) for one in body.get(key, [])] for key in ("deps", "outs", "plots")}
-    made = paths["outs"] + paths["plots"]
-    for suffix, values in items(stage, params):
-        deps, outs = (
-            tuple(filled(path, values) for path in some) for some in (paths["deps"], made)
-        )
-        yield DvcStage(f"{name}{suffix}", deps, outs)
+def made(stage: dict[str, Any]) -> list[str]:
+    """Return the outputs of a stage, its plots included."""
+    return [*stage["outs"], *stage.get("plots", [])]
 
 
 def items(stage: dict[str, Any], params: Params) -> Iterator[tuple[str, dict[str, str]]]:
@@ -75,52 +103,8 @@ def items(stage: dict[str, Any], params: Params) -> Iterator[tuple[str, dict[str
         yield "", {}
 
 
-def path_of(written: str | dict[str, Any]) -> str:
-    """Return the path of a dependency or output, which may have settings."""
-    return written if isinstance(written, str) else next(iter(written))
-
-
 def filled(path: str, values: Mapping[str, str]) -> str:
     """Return a path with an item's values."""
     for name, value in values.items():
         path = path.replace(f"${{{name}}}", value)
     return path
-
-
-Due = Mapping[str, list[str]]
-
-
-def due(params: Params) -> Due:
-    """Return {stage of dvc.yaml that a run would go through: why}.
-
-    Those that only follow another have no reason of their own.
-    """
-    known = stages(params)
-    found = outdated(params, known)
-    for one in known:
-        if not all(Path(out).exists() for out in one.outs):
-            found.setdefault(one.name, []).append(NOT_THERE)
-    while more := [one.name for one in known if one.name not in found and after(one, known, found)]:
-        found |= {name: [] for name in more}
-    return found
-
-
-def outdated(params: Params, known: list[DvcStage]) -> dict[str, list[str]]:
-    """Return {stage of dvc.yaml: why a result of it on disk is out of date}."""
-    reasons: dict[str, list[str]] = {}
-    for result in status.compared(recipes.today(params)):
-        if not result.why:
-            continue
-        names = (
-            [stage_of(result.target, params)]
-            if result.target
-            else [one.name for one in known if any(overlap(str(result.path), o) for o in one.outs)]
-        )
-        for name in names:
-            reasons.setdefault(name, []).extend(result.why)
-    return reasons
-
-
-def after(stage: DvcStage, known: list[DvcStage], found: Collection[str]) -> bool:
-    """Return whether a stage reads what one of those found makes."""
-    return any(stage.reads(other) for other in known if other.name in found)

@@ -21,7 +21,7 @@ from stages.generation.answering import tasks
 from stages.generation.asking import answers_store
 from stages.planning import assumptions, done, estimates, overview, sizes
 from stages.planning.assumptions import Shape
-from stages.planning.due import NOT_THERE, due, overlap, stages
+from stages.planning.due import NOT_THERE, due, following, outputs, stage_of_result
 from stages.planning.fit import misfits
 from stages.planning.jobs import jobs
 from stages.planning.measured import Measured, measured
@@ -32,6 +32,7 @@ from stages.tracking.files import write_text
 from stages.tracking.frames import write_parquet
 from stages.tracking.recipes import latency_recipe
 from stages.tracking.resolving import settings_of
+from stages.tracking.status import Result
 from stages.tracking.targets import Target
 
 pytestmark = pytest.mark.unit
@@ -450,15 +451,37 @@ def test_answers_to_prompts_that_may_change_are_not_counted_as_kept(
 def test_all_stages_of_dvc_are_due_where_nothing_is_there(own_project: Path) -> None:
     found = due(PARAMS)
     assert found["traces@demo"] == [NOT_THERE]
-    assert len(found) == len(stages(PARAMS)) == 16 + len(PARAMS.all_methods)
+    assert len(found) == len(outputs(PARAMS)) == 16 + len(PARAMS.all_methods)
 
 
-def test_a_stage_reads_what_lies_in_or_around_its_inputs() -> None:
-    assert overlap("results/demo/generations", "results/demo/generations/large")
-    assert overlap("results/tables/speed.csv", "results/tables")
-    assert not overlap("results/demo", "results/demo_gpu")
+def result(path: str, target: Target | None, *inputs: str, why: str = "") -> Result:
+    return Result(Path(path), target, list(inputs), [why] if why else [])
+
+
+CUES, SETS = Target("cues", "demo"), Target("cue_set", "demo", "relaygen")
+RELAYED = Target("merge", "demo", "relaygen")
+CHAIN = [
+    result("selected_cues.yaml", CUES, "margins.parquet"),
+    result("cues.csv", CUES, "margins.parquet", why="cues: min_delta"),
+    result("relaygen.yaml", SETS, "selected_cues.yaml"),
+    result("large.yaml", Target("cue_set", "demo", "large")),
+    result("relaygen.parquet", RELAYED, "relaygen.yaml"),
+]
+
+
+def test_what_is_made_of_what_is_made_again_follows_and_nothing_else() -> None:
+    assert following(CHAIN) - {CUES} == {SETS, RELAYED}
+
+
+def test_where_nothing_is_out_of_date_nothing_follows() -> None:
+    assert following([one._replace(why=[]) for one in CHAIN]) == set()
+
+
+def test_a_result_that_was_changed_by_hand_is_of_the_stage_that_makes_it() -> None:
+    found = stage_of_result(result("results/demo/generations/large/a.parquet", None), PARAMS)
+    assert found == "infer@demo-large"
 
 
 def test_a_stage_of_a_pair_and_method_is_named_as_dvc_names_it() -> None:
-    names = {one.name for one in stages(PARAMS)}
+    names = set(outputs(PARAMS))
     assert {"tables", "cues@demo", "infer@demo-large", "ablation_infer@demo-substring"} <= names
