@@ -7,6 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache
 
@@ -24,6 +26,7 @@ from stages.tracking.files import Row
 from stages.tracking.resolving import settings_of
 from stages.tracking.targets import Target
 from tests.conftest import TOKENIZER
+from tests.router_reference import by_hand
 
 pytestmark = pytest.mark.integration
 N_PROBLEMS = 20
@@ -36,7 +39,8 @@ def method(**settings: Any) -> Method:
     return of_kind({**line, **settings})
 
 
-METHODS = {"entropy": method(router="entropy")}
+ROUTER = "demo_pair/router/model.safetensors"
+METHODS = {"entropy": method(router="entropy"), "router": method(router=ROUTER)}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,19 @@ def by_entropy(_: Tensor, logits: Tensor, __: int) -> bool:
     return float(torch.distributions.Categorical(logits=logits).entropy()) >= ENTROPY
 
 
-DECIDE: dict[str, Decide] = {"entropy": by_entropy}
+def by_router(small: Reference) -> Decide:
+    """The bundled router, from its file."""
+    weights = load_file(ROUTER)
+    with safe_open(ROUTER, framework="pt") as file:
+        threshold = float(file.metadata()["threshold"])
+    embed = small.model.get_input_embeddings()
+
+    @torch.inference_mode()
+    def decide(state: Tensor, logits: Tensor, token: int) -> bool:
+        read = state[None], embed(torch.tensor([token])), logits.topk(100).values[None]
+        return float(by_hand(weights, *read)) >= threshold
+
+    return decide
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -133,9 +149,10 @@ def test_routes_the_same_positions_to_the_same_tokens_as_the_reference(
 ) -> None:
     rows = answered(params, routing, problems, METHODS[name], tmp_path / "store")
     small, large = Reference("demo_pair/small"), Reference("demo_pair/large")
+    decide = by_entropy if name == "entropy" else by_router(small)
     budget, n_routed = params.pair("demo").budget, 0
     for row, prompt in zip(rows, problems["prompt_ids"].to_list(), strict=True):
-        ids, routed = reference(small, large, prompt, budget, DECIDE[name])
+        ids, routed = reference(small, large, prompt, budget, decide)
         assert (row["token_ids"], positions_of_large(row)) == (ids, routed)
         n_routed += len(routed)
     assert n_routed > N_PROBLEMS

@@ -1,5 +1,6 @@
 """The bundled pair's task: disjoint splits, and cues that do what they promise."""
 
+import json
 import re
 from pathlib import Path
 from random import Random
@@ -9,7 +10,8 @@ import torch
 import yaml
 from tokenizers import Tokenizer
 
-from demo_pair import drills, task, train
+from demo_pair import drills, router, task, train
+from stages.engine import router_file
 from stages.methods.matching import occurrences
 
 pytestmark = pytest.mark.unit
@@ -130,3 +132,32 @@ def test_think_tags_are_ordinary_tokens_and_digits_stand_alone() -> None:
 def test_the_pair_is_small_enough_to_ship() -> None:
     weights = Path("demo_pair").glob("*/model.safetensors")
     assert sum(file.stat().st_size for file in weights) <= 25_000_000
+
+
+def test_the_bundled_router_is_small_and_made_for_the_small_model() -> None:
+    file = Path("demo_pair/router/model.safetensors")
+    router_file.check(file, json.loads(Path("demo_pair/small/config.json").read_text()))
+    assert file.stat().st_size <= 1_000_000
+
+
+def test_the_router_is_trained_on_no_problem_that_is_asked() -> None:
+    drawn = {(p.start, p.steps) for p in router.draw(seed=20260)}
+    asked = {(p.start, p.steps) for name in EVALUATED for p in task.problems(name, 500, seed=20260)}
+    assert len(drawn) == sum(router.PROBLEMS.values())
+    assert not drawn & asked
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stated"),
+    [
+        ("So 34 plus 20 must be ", "54. Now 11", ["34", "20", "54"]),
+        ("One. So it is ", "54, which", ["54"]),
+        ("That is all.", " So it is 54.", ["54"]),
+        ("and that is ", "54 (C) among the options.", ["54", "C"]),
+        ("It wraps around after 99, so it is ", "54.", ["54"]),
+    ],
+)
+def test_the_values_of_a_sentence_are_those_between_its_ends(
+    before: str, after: str, stated: list[str]
+) -> None:
+    assert router.values(before, after) == stated
