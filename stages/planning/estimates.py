@@ -180,10 +180,10 @@ def ms_per_token(pair: PlannedPair, name: str) -> float:
 def timed_like(method: Method) -> str:
     """Return the row of the paper's Table 3 with a method's speedup; for one model, its engine.
 
-    Variants of a relay are timed like the relay.
+    Variants of a relay are timed like the relay, and all that route tokens like R2R.
     """
     if method.kind == "single":
         return method.roles[0]
     if method.kind == "relay":
         return "relaygen_eagle3" if "eagle3" in method.roles else "relaygen"
-    return method.kind
+    return "r2r" if method.kind == "token_route" else method.kind

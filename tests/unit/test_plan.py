@@ -19,6 +19,7 @@ from stages.config.selection import methods_of, variants_of
 from stages.generation import store
 from stages.generation.answering import tasks
 from stages.generation.asking import answers_store
+from stages.methods import of_kind
 from stages.planning import assumptions, done, estimates, overview, sizes
 from stages.planning.assumptions import Shape
 from stages.planning.due import NOT_THERE, due, following, outputs, stage_of_result
@@ -212,6 +213,11 @@ def test_methods_are_timed_like_the_papers() -> None:
     assert like["spec_think"] == "spec_think"
     assert like["relaygen_eagle3"] == "relaygen_eagle3"
     assert like["boundary"] == "relaygen"
+
+
+def test_what_routes_tokens_is_timed_like_r2r() -> None:
+    line = {"kind": "token_route", "large": "large", "small": "small", "cues": "none"}
+    assert estimates.timed_like(of_kind({**line, "router": "entropy"})) == "r2r"
 
 
 def test_parts_start_engines_of_their_own_and_fill_them_as_long_as_there_are_answers(
