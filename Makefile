@@ -41,7 +41,7 @@ serve: setup ## Serve the bundled pair on 127.0.0.1:8000, with a page (5 minutes
 	snakemake --cores all --quiet rules progress host -- cue_sets_of_demo
 	relaygen serve --pair demo
 
-tune: setup ## Choose a policy for the bundled pair on its calibration set (TIME)
+tune: setup ## Choose a policy for the bundled pair on its calibration set (15 minutes; the first time 25)
 	snakemake --cores all --quiet rules progress host -- cue_sets_of_demo results/demo/margins.parquet
 	relaygen tune --pair demo
 
