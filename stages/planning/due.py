@@ -93,7 +93,8 @@ def made(stage: dict[str, Any]) -> list[str]:
 def items(stage: dict[str, Any], params: Params) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield what stands behind a stage's name for each item, and the values of its paths."""
     if "foreach" in stage:
-        yield from ((f"@{pair}", {"item": pair}) for pair in params.run)
+        pairs = params.throughput.run if "throughput" in stage["foreach"] else params.run
+        yield from ((f"@{pair}", {"item": pair}) for pair in pairs)
     elif "matrix" in stage:
         variants = "ablation" in stage["matrix"]["method"]
         methods = params.ablation.methods if variants else params.methods

@@ -110,7 +110,7 @@ def wrong(tmp_path: Path) -> Path:
     (tmp_path / "problems").mkdir()
     for name in ("traces", "margins", "scores", "latency", "problems/chains_short"):
         frame.write_parquet(tmp_path / f"{name}.parquet")
-    for name in ("accuracy", "cues", "speed", "demo/accuracy"):
+    for name in ("accuracy", "cues", "speed", "demo/accuracy", "demo/policies"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         frame.write_csv(tmp_path / f"{name}.csv")
     return tmp_path

@@ -23,6 +23,10 @@ SPEED = {
     "speedup": 1.25, "speedup_sd": 0.25, "large_utilization": 70.0, "large_utilization_sd": 3.5,
     "acceptance_length": 2.75, "bound": 1.5, "bound_percent": 80.0, "n_runs": 5,
 }  # fmt: skip
+LOAD = {
+    "replicas": 2, "gpus": 0, "answers_per_min": 120.5, "tokens_per_min": 54321.0, "median_s": 12.5,
+    "p95_s": 20.25, "first_token_s": 0.25, "core_s_per_answer": 8.5, "against_large": 1.75,
+}  # fmt: skip
 CELLS = [(method, benchmark) for method in METHODS for benchmark in BENCHMARKS]
 NAMED = [{**SIZE, **SHARES, "method": m, "benchmark": b} for m, b in CELLS]
 ROWS: dict[str, list[dict[str, object]]] = {
@@ -33,6 +37,11 @@ ROWS: dict[str, list[dict[str, object]]] = {
         for row in NAMED[:40]
     ],
     "speed": [{**SIZE, **SPEED, "method": method} for method in METHODS],
+    "throughput": [
+        {**SIZE, **SHARES, **LOAD, "method": method, "in_flight": n}
+        for method in METHODS
+        for n in (1, 64)
+    ],
     "cue_ablation": [
         {**SIZE, **SHARES, "cue_set": m, "benchmark": "aime25", "pass_at_1": 90.0} for m in METHODS
     ],

@@ -518,7 +518,7 @@ def test_a_method_by_entropy_needs_no_file(tmp_path: Path) -> None:
     [
         ({"router": "none.safetensors"}, r"methods\.r2r\.router: none\.safetensors: no such file"),
         ({"router": "README.md"}, r"methods\.r2r\.router: README\.md: not a router"),
-        ({"router": "entropy", "small": "eagle3"}, "engine 'eagle3' has a draft head"),
+        ({"router": "entropy", "small": "eagle3"}, "engine 'eagle3' drafts tokens"),
         ({"router": "a.safetensors", "threshold": 2}, r"threshold: .*2\.0, and a router's output"),
     ],
 )

@@ -622,7 +622,8 @@ def routed(**line: Any) -> Params:
 
 
 def test_only_answers_of_methods_with_routers_depend_on_the_plugin() -> None:
-    by_name = everyones(routed(router="entropy"))
+    params = routed(router="entropy")
+    by_name = everyones(params) | {"r2r": answers(params, "r2r")}
     with_plugin = {name for name, one in by_name.items() if "stages.engine.routing" in one["code"]}
     assert with_plugin == {"r2r"}
 
@@ -644,4 +645,5 @@ def test_a_routers_file_is_in_the_recipes_of_what_it_shapes(tmp_path: Path) -> N
     assert named == {
         Target("infer", "demo", "r2r"),
         Target("latency", "demo"),
+        Target("throughput", "demo"),
     }

@@ -42,6 +42,16 @@ ROWS: dict[str, Row] = {
         "paper_speedup": None, "paper_speedup_sd": None, "paper_large_utilization": None,
         "paper_large_utilization_sd": None,
     },
+    "policies": {
+        "method": "large", "benchmark": "b", "pass_at_1": 90.0, "ci_low": 80.0, "ci_high": 95.0,
+        "large_utilization": 100.0, "utilization_low": 100.0, "utilization_high": 100.0,
+        "dominated_by": "", "speedup": 1.0,
+    },
+    "throughput": {
+        "method": "large", "replicas": 1, "in_flight": 1, "gpus": 0, "answers_per_min": 1.0,
+        "tokens_per_min": 9.0, "median_s": 1.0, "p95_s": 2.0, "first_token_s": 0.5,
+        "large_utilization": 100.0, "core_s_per_answer": 3.0, "against_large": 1.0, "n_problems": 8,
+    },
     "cue_ablation": {
         "cue_set": "relaygen", "benchmark": "b", "pass_at_1": 90.0, "ci_low": 80.0,
         "ci_high": 95.0, "large_utilization": 50.0, "cut_percent": 0.0, "no_answer_percent": 0.0,

@@ -117,7 +117,8 @@ def test_a_benchmark_that_the_paper_has_not_is_printed_beside_one_that_it_has() 
     table = pl.DataFrame(
         {
             "pair": "qwen3", "method": "large", "benchmark": ["aime25", "mine"],
-            "pass_at_1": [70.0, 50.0], "no_answer_percent": 0.0, "n_problems": 30, "n_repeats": 1,
+            "pass_at_1": [70.0, 50.0], "no_answer_percent": 0.0, "ci_low": None,
+            "ci_high": None, "n_problems": 30, "n_repeats": 1,
         }
     )  # fmt: skip
     grid = accuracy_grid("qwen3", accuracy(table, yaml.safe_load(REFERENCE.read_text())))
