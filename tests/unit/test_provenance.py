@@ -165,8 +165,8 @@ def test_tables_are_the_same_bytes_whatever_their_provenance(
         },
         "speed": {
             "method": "large", "speedup": 1.0, "speedup_sd": 0.0, "ci_low": 1.0, "ci_high": 1.0,
-            "large_utilization": 100.0,
-            "large_utilization_sd": 0.0, "tokens_per_s": 1.0, "acceptance_length": None, "bound": None,
+            "large_utilization": 100.0, "large_utilization_sd": 0.0, "tokens_per_s": 1.0,
+            "acceptance_length": None, "bound": None,
             "bound_percent": None, "n_problems": 1, "n_runs": 1,
         },
         "cue_ablation": {
