@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -62,7 +61,7 @@ class Stage:
 class Board:
     """Read what a run prints, line by line, and show what a user wants to know of it."""
 
-    def __init__(self, n_stages: int, out: IO[str] = sys.stdout) -> None:
+    def __init__(self, n_stages: int, out: IO[str]) -> None:
         self.n_stages, self.out = n_stages, out
         self.place = self.skipped = 0
         self.stage: Stage | None = None

@@ -34,7 +34,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = load(Path("params.yaml"))  # the file that DVC reads
     LOG.parent.mkdir(exist_ok=True)
-    begun, board = time.monotonic(), Board(n_stages(params))
+    begun, board = time.monotonic(), Board(n_stages(params), sys.stdout)
     with LOG.open("w", encoding="utf-8") as log, started() as process, refreshed(board):
         for line in process.stdout or ():
             log.write(line)
@@ -57,7 +57,7 @@ def n_stages(params: Params) -> int:
 
 @contextmanager
 def started() -> Iterator[subprocess.Popen[str]]:
-    """Start DVC; yield it, and end it on the way out if it still runs."""
+    """Start DVC; yield it, and wait until it has ended."""
     with subprocess.Popen(
         COMMAND,
         stdout=subprocess.PIPE,
@@ -70,10 +70,12 @@ def started() -> Iterator[subprocess.Popen[str]]:
     ) as process:
         try:
             yield process
-        finally:
-            if process.poll() is None and sys.exc_info()[0]:
-                process.terminate()
-            process.wait()
+        except KeyboardInterrupt:  # the terminal has told DVC, too: it ends its jobs
+            process.communicate()
+            raise
+        except BaseException:
+            process.terminate()
+            raise
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The whole pipeline with scripted servers, through both entrances: what comes out of it."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -208,3 +209,18 @@ def test_the_same_traces_as_texts_give_the_same_cues(repro: Path, tmp_path: Path
     assert json.loads((tmp_path / "replay.json").read_text()) == json.loads(
         (repro / "results/demo/replay.json").read_text()
     )
+
+
+def test_a_run_shows_a_line_per_stage_and_what_came_out(repro: Path) -> None:
+    lines = relaygen(repro, "run").stdout.splitlines()
+    assert len(lines) < 60
+    assert any("stages were up to date" in line for line in lines)
+    assert any(line.startswith("RelayGen + Eagle-3 ") for line in lines)
+    assert "report: results/report.html" in lines[-1]
+    assert "Stage 'report' didn't change" in (repro / "logs/run.log").read_text()
+
+
+def test_an_answer_is_shown_with_its_verdict(repro: Path) -> None:
+    shown = relaygen(repro, "show", "relaygen", "chains_long", "0").stdout
+    assert "cue: " in shown
+    assert re.search("^RelayGen: (right|wrong); answer: ", shown, re.MULTILINE)

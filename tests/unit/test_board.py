@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,22 @@ def test_a_failure_that_no_stage_explained_shows_the_logs_end(
     lines = list(run.failure(Board(3, io.StringIO()), "5 s"))
     assert lines[0] == "line 85"
     assert lines[-1].startswith("stopped after 5 s")
+
+
+def test_a_run_that_fails_ends_with_dvcs_exit_code_and_keeps_all_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ["Running stage 'traces@demo':", "some noise", "error: no room on the disk"]
+    program = f"import sys; print({chr(10).join(said)!r}); sys.exit(3)"
+    monkeypatch.setattr(run, "COMMAND", (sys.executable, "-c", program))
+    monkeypatch.setattr(run, "LOG", tmp_path / "run.log")
+    monkeypatch.setattr("sys.argv", ["relaygen run"])
+    with pytest.raises(SystemExit, match="3"):
+        run.main()
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        "error: no room on the disk",
+        f"1/{run.n_stages(load(Path('params.yaml')))} traces demo: failed after 0 s",
+    ]
+    assert printed.err.startswith("stopped after")
+    assert run.LOG.read_text().splitlines() == said
