@@ -25,6 +25,7 @@ from stages.generation.answering import Task
 from stages.generation.tuning import Panel
 from stages.methods.base import Method
 from stages.runtime.errors import UserError
+from tests.unit.conftest import params_with
 
 pytestmark = pytest.mark.unit
 PARAMS = load(Path("params.yaml"))
@@ -183,3 +184,10 @@ def test_the_grid_has_every_policy_beside_the_large_model_and_the_papers_relay(
     tried = {name.split("@")[0] for name in grid["policy"]} - {"large", "relaygen"}
     assert tried == set(PARAMS.tune.policies)
     assert grid["chosen"].sum() == 1
+
+
+def test_traces_that_are_there_already_cannot_be_answered_anew() -> None:
+    traces = {"ours": {"source": "traces", "path": "traces.jsonl"}}
+    pair = params_with("pairs.demo.calibration", traces).pair("demo")
+    with pytest.raises(UserError, match=r"^pairs\.demo\.calibration: .* tune needs a problem set$"):
+        tune.check_problems("demo", pair)
