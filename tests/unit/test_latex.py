@@ -24,23 +24,20 @@ SPEED = {
     "acceptance_length": 2.75, "bound": 1.5, "bound_percent": 80.0, "n_runs": 5,
 }  # fmt: skip
 LOAD = {
-    "replicas": 2, "gpus": 0, "answers_per_min": 120.5, "tokens_per_min": 54321.0, "median_s": 12.5,
-    "p95_s": 20.25, "first_token_s": 0.25, "core_s_per_answer": 8.5, "against_large": 1.75,
+    "replicas": 2, "answers_per_min": 123.4, "tokens_per_min": 43210.0, "median_s": 12.3,
+    "p95_s": 45.6, "first_token_s": 0.12, "large_utilization": 70.0, "gpus": 3,
+    "gpu_s_per_answer": 123.4, "against_large": 0.86,
 }  # fmt: skip
 CELLS = [(method, benchmark) for method in METHODS for benchmark in BENCHMARKS]
 NAMED = [{**SIZE, **SHARES, "method": m, "benchmark": b} for m, b in CELLS]
 ROWS: dict[str, list[dict[str, object]]] = {
     "accuracy": [{**row, "pass_at_1": 93.333} for row in NAMED],
     "differences": [{**row, "difference": -3.3, "verdict": "undecided"} for row in NAMED[:40]],
-    "policies": [
-        {**row, "pass_at_1": 93.3, "speedup": 1.25, "dominated_by": "relaygen, spec_think"}
-        for row in NAMED[:40]
-    ],
     "speed": [{**SIZE, **SPEED, "method": method} for method in METHODS],
     "throughput": [
-        {**SIZE, **SHARES, **LOAD, "method": method, "in_flight": n}
-        for method in METHODS
-        for n in (1, 64)
+        {**SIZE, **LOAD, "method": method, "in_flight": n}
+        for method in METHODS[:8]
+        for n in (1, 4, 16, 64)
     ],
     "cue_ablation": [
         {**SIZE, **SHARES, "cue_set": m, "benchmark": "aime25", "pass_at_1": 90.0} for m in METHODS
