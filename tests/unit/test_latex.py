@@ -33,6 +33,10 @@ NAMED = [{**SIZE, **SHARES, "method": m, "benchmark": b} for m, b in CELLS]
 ROWS: dict[str, list[dict[str, object]]] = {
     "accuracy": [{**row, "pass_at_1": 93.333} for row in NAMED],
     "differences": [{**row, "difference": -3.3, "verdict": "undecided"} for row in NAMED[:40]],
+    "policies": [
+        {**row, "pass_at_1": 93.3, "speedup": 1.25, "dominated_by": "relaygen, spec_think"}
+        for row in NAMED[:40]
+    ],
     "speed": [{**SIZE, **SPEED, "method": method} for method in METHODS],
     "throughput": [
         {**SIZE, **LOAD, "method": method, "in_flight": n}
