@@ -15,13 +15,12 @@ from stages.analysis.cue_sets import words_in
 from stages.analysis.grading import score
 from stages.analysis.tuning import Candidate, Outcome
 from stages.config.params import load
-from stages.config.schema import Pair, Params
+from stages.config.schema import Params
 from stages.config.selection import filled
 from stages.generation.answering import tasks
 from stages.generation.tuning import Panel, panel
 from stages.methods import of_kind
 from stages.runtime import command_line
-from stages.runtime.errors import UserError
 from stages.tracking import provenance, recipes
 from stages.tracking.files import write_text
 from stages.tracking.frames import GOLD, MARGINS, PROMPTS, check_parquet, read_parquet, write_csv
@@ -60,15 +59,6 @@ class Tuning:
         return Outcome(candidate, n, row)
 
 
-def check_problems(name: str, pair: Pair) -> None:
-    """Raise UserError if the pair has traces in place of problems that could be answered."""
-    if pair.recorded:
-        raise UserError(
-            f"pairs.{name}.calibration: traces that are there already cannot be answered anew; "
-            "tune needs a problem set"
-        )
-
-
 def main() -> None:
     """Write grid.csv and chosen.yaml of a pair, and print the choice."""
     parser = command_line.parser(__doc__)
@@ -77,7 +67,7 @@ def main() -> None:
     command_line.start_log(args.log)
     params = load(args.params)
     pair, folder = params.pair(args.pair), Path("results") / args.pair
-    check_problems(args.pair, pair)
+    tuning.check_problems(args.pair, pair)
     problems = folder / "problems" / f"{pair.calibration_set}.parquet"
     margins, cues = folder / "margins.parquet", folder / "cue_sets" / "relaygen.yaml"
     for kind in (PROMPTS, GOLD):

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from stages.analysis.differences import difference_row
-from stages.config.schema import Tune
+from stages.config.schema import Pair, Tune
 from stages.config.tunable import is_open, with_threshold
 from stages.runtime.errors import UserError
 from stages.tracking.files import Row
@@ -44,6 +44,15 @@ class Outcome:
         Few problems show little: one that may be as good as the large model is not left out yet.
         """
         return self.values["shown_excess"], self.values["large_utilization"]
+
+
+def check_problems(name: str, pair: Pair) -> None:
+    """Raise UserError if the pair has traces in place of problems that could be answered."""
+    if pair.recorded:
+        raise UserError(
+            f"pairs.{name}.calibration: traces that are there already cannot be answered anew; "
+            "tune needs a problem set"
+        )
 
 
 def thresholds(

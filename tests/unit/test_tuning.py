@@ -14,6 +14,7 @@ from stages.analysis.tuning import (
     Candidate,
     Outcome,
     candidates,
+    check_problems,
     chosen,
     halved,
     rounds,
@@ -190,4 +191,4 @@ def test_traces_that_are_there_already_cannot_be_answered_anew() -> None:
     traces = {"ours": {"source": "traces", "path": "traces.jsonl"}}
     pair = params_with("pairs.demo.calibration", traces).pair("demo")
     with pytest.raises(UserError, match=r"^pairs\.demo\.calibration: .* tune needs a problem set$"):
-        tune.check_problems("demo", pair)
+        check_problems("demo", pair)
