@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from stages.config.schema import Pair, Params
 from stages.planning.assumptions import Assumptions, FamilyEstimates, published_speedups
@@ -10,6 +11,7 @@ from stages.planning.due import Due
 from stages.planning.measured import Measured
 
 REFERENCE = Path("workflow/reference")
+NOTHING = Measured()
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,13 @@ class PlannedPair:
 
 
 def planned_pair(
-    params: Params, name: str, known: Assumptions, due: Due, measured: Measured
+    params: Params,
+    name: str,
+    known: Assumptions,
+    due: Due = MappingProxyType({}),
+    measured: Measured = NOTHING,
 ) -> PlannedPair:
-    """Return a pair to plan for."""
+    """Return a pair to plan for; by default nothing has been measured of it."""
     speedups = known.families[params.pair(name).family.estimates].speedups
     if isinstance(speedups, str):
         speedups = published_speedups(REFERENCE / "paper.yaml", speedups)
