@@ -107,7 +107,8 @@ def collect(
     async def ask_all() -> None:
         limit = asyncio.Semaphore(infer.concurrency)
         async with connected(engines, sampling, infer) as clients:
-            await check_probabilities(asking.method, clients, missing[0])
+            for first in missing[:1]:
+                await check_probabilities(asking.method, clients, first)
 
             async def one(task: Task) -> None:
                 async with limit:
