@@ -28,7 +28,7 @@ help: ## Show the targets, with the time that each takes on two cores where it i
 
 setup: $(STAMP) ## Create .venv with the locked packages and the command relaygen (3 minutes, once; VARIANT=cuda, for GPUs: 11)
 
-demo: setup ## Run the whole pipeline on the bundled pair of models (30 minutes; VARIANT=cuda: on one GPU)
+demo: setup ## Run the whole pipeline on the bundled pair of models (27 minutes; VARIANT=cuda: on one GPU)
 	@$(if $(filter cuda,$(VARIANT)),sed -i 's/^run: \[demo\]/run: [demo_gpu]/' params.yaml; grep '^run:' params.yaml)
 	@relaygen run
 
@@ -51,7 +51,7 @@ plan: setup ## Print what a run would do and take, for the pairs of params.yaml 
 bench: setup ## Measure how fast it is on this machine; put the table into docs/performance.md (16 minutes)
 	snakemake --cores all --forceall --quiet rules progress host -- bench
 
-test: setup ## Run all tests: unit, integration with real engines, end to end (20 minutes)
+test: setup ## Run all tests: unit, integration with real engines, end to end (25 minutes)
 	pytest --numprocesses 2 --dist loadgroup
 
 test-fast: setup ## Run the unit tests: no engine, no pipeline (1 minute)
