@@ -86,7 +86,10 @@ async def measure(
 
     Raises UserError at the end if some failed.
     """
-    await warm_up(clients, missing[0].task.prompt_ids)
+    try:
+        await warm_up(clients, missing[0].task.prompt_ids)
+    except RequestFailedError as error:
+        raise UserError(f"latency: the first request failed: {error}; run again") from error
     failures = Failures("latency", "answers")
     with Progress("latency", len(missing)) as progress:
         for turn in missing:
@@ -138,12 +141,9 @@ def others_cpu_s() -> float:
 
 
 async def warm_up(clients: Clients, prompt_ids: list[int]) -> None:
-    """A short request to each engine: its first one is slower than all others."""
+    """Send a short request to each engine: its first one is slower than all others."""
     for role, client in clients.items():
-        try:
-            await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
-        except RequestFailedError as error:
-            raise UserError(f"latency: the first request failed: {error}; run again") from error
+        await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
 
 
 def first_problems(file: Path, n: int) -> pl.DataFrame:

@@ -17,9 +17,9 @@ from stages.engine.client import Client
 from stages.engine.gpus import n_cards
 from stages.engine.spec import EngineSpec
 from stages.generation.answering import Answering, Task, tasks
-from stages.generation.latency import WARM_UP_TOKENS, others_cpu_s
+from stages.generation.latency import others_cpu_s, warm_up
 from stages.generation.store import Key, Store
-from stages.methods.base import Method, Request
+from stages.methods.base import Method
 from stages.runtime.progress import Progress
 from stages.serving.streaming import StreamingClient
 from stages.tracking.files import Row
@@ -113,12 +113,6 @@ async def measure(
             own = replace(one, seed=one.seed + level.in_flight)
             row = await measured(own, level, clients, sampling, progress)
             store.append(level.key, {**row, **held})
-
-
-async def warm_up(clients: Clients, prompt_ids: list[int]) -> None:
-    """Send a short request to each engine: its first one is slower than all others."""
-    for role, client in clients.items():
-        await client.complete(Request(role, prompt_ids, WARM_UP_TOKENS), seed=0, salt="warm-up")
 
 
 async def measured(

@@ -230,6 +230,18 @@ def reasoning_end(ids: Sequence[int], setting: Setting, known: int = 0) -> int |
     return first + bisect_left(range(len(new)), True, key=holds)
 
 
+def extend(answer: Answer, ids: list[int], setting: Setting) -> int:
+    """Add tokens to an answer, whose reasoning they may end; return how many are reasoning."""
+    before = len(answer.token_ids)
+    answer.token_ids += ids
+    if answer.answer_start is not None:
+        return 0
+    answer.answer_start = reasoning_end(answer.token_ids, setting, known=before)
+    if answer.answer_start is None:
+        return len(ids)
+    return max(0, answer.answer_start - before)
+
+
 def add_segments(
     answer: Answer, model: Literal["large", "small"], n_reasoning: int, n_tokens: int, wall_s: float
 ) -> None:

@@ -17,8 +17,8 @@ from stages.methods.base import (
     Request,
     Setting,
     add_segments,
+    extend,
     model_of,
-    reasoning_end,
 )
 
 PARAGRAPH = "\n\n"
@@ -155,17 +155,10 @@ class SpecThink(base.Machine):
     def _take(self, completion: Completion, wall_s: float) -> None:
         """Keep a completion, as a segment of the reasoning, of the answer, or as one of each."""
         model = model_of(self.engines.get(self.mode, self.large))
-        before, reasoning = len(self.answer.token_ids), self.answer.answer_start is None
         ids = completion.token_ids
-        if before + len(ids) < self.setting.budget:
+        if len(self.answer.token_ids) + len(ids) < self.setting.budget:
             ids = self._whole_characters(ids)
-        self.answer.token_ids += ids
-        if reasoning:
-            end = reasoning_end(self.answer.token_ids, self.setting, known=before)
-            self.answer.answer_start = end
-        n_reasoning = len(ids) if reasoning else 0
-        if reasoning and self.answer.answer_start is not None:
-            n_reasoning = max(0, self.answer.answer_start - before)
+        n_reasoning = extend(self.answer, ids, self.setting)
         wall_s, self.dropped_s = wall_s + self.dropped_s, 0.0
         add_segments(self.answer, model, n_reasoning, len(ids), wall_s)
 

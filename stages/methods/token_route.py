@@ -17,8 +17,8 @@ from stages.methods.base import (
     Segment,
     Setting,
     add_segments,
+    extend,
     model_of,
-    reasoning_end,
 )
 
 
@@ -95,14 +95,7 @@ class TokenRoute(base.Machine):
 
     def _take(self, ids: list[int]) -> None:
         """Keep tokens, as a segment of the reasoning, of the answer, or as one of each."""
-        before, reasoning = len(self.answer.token_ids), self.answer.answer_start is None
-        self.answer.token_ids += ids
-        if reasoning:
-            end = reasoning_end(self.answer.token_ids, self.setting, known=before)
-            self.answer.answer_start = end
-        n_reasoning = len(ids) if reasoning else 0
-        if reasoning and self.answer.answer_start is not None:
-            n_reasoning = max(0, self.answer.answer_start - before)
+        n_reasoning = extend(self.answer, ids, self.setting)
         n_segments, wall_s = len(self.answer.segments), self.waited_s
         self.waited_s = 0.0
         add_segments(self.answer, model_of(self.engine), n_reasoning, len(ids), wall_s)
