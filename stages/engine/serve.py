@@ -1,15 +1,16 @@
-"""vLLM's OpenAI-compatible server, with one of its CPU kernels fixed.
+"""vLLM's OpenAI-compatible server for CPUs: one kernel fixed, and quicker to start.
 
-Run as `python -m stages.engine.serve`, with the server's arguments. The engine's process imports
-this module too, so it gets the fixed kernel.
+Run as `python -m stages.engine.serve`, with the server's arguments.
 """
 
+import multiprocessing
 import runpy
 import warnings
+from multiprocessing.context import ForkContext
 
 import torch
 from torch import Tensor
-from vllm.utils import cpu_triton_utils
+from vllm.utils import cpu_triton_utils, system_utils
 
 
 def expand(
@@ -30,7 +31,16 @@ def expand(
     output.copy_(replaced.repeat_interleave(counts))
 
 
+def forking() -> ForkContext:
+    """Return how the engine's process starts: with all that the server has imported.
+
+    vLLM spawns it on CPUs, and importing everything once more is half of a start.
+    """
+    return multiprocessing.get_context("fork")
+
+
 cpu_triton_utils._expand_kernel_impl = expand
+system_utils.get_mp_context = forking
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -215,6 +215,12 @@ def test_an_engine_that_is_told_to_end_ends_the_stage_and_leaves_whole_answers_a
     assert all(row["finish_reason"] == "stop" and "\\boxed{" in row["answer_text"] for row in kept)
 
 
+def test_on_a_cpu_the_engines_process_imports_nothing_again(engines: Mapping[str, Engine]) -> None:
+    _, *started = engines["large"].processes
+    assert started
+    assert not any("spawn_main" in part for one in started for part in one.cmdline())
+
+
 def test_an_engines_temporary_files_are_its_own_and_gone_with_it(
     params: Params, tmp_path: Path
 ) -> None:

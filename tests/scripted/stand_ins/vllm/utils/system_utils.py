@@ -1,0 +1,1 @@
+"""Where the real server lets the project say how its engine starts."""
