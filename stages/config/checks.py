@@ -9,9 +9,9 @@ from pathlib import Path
 from stages.analysis.cue_sets import cue_words, reference
 from stages.config import names
 from stages.config.schema import Benchmark, DemoPair, File, Model, Pair, Params, Traces
-from stages.config.selection import skip_reason
+from stages.config.selection import skip_reason, with_defaults
 from stages.engine import router_file
-from stages.methods.base import ENTROPY
+from stages.methods.base import ENTROPY, OF_PAIR
 from stages.runtime.errors import UserError
 
 NEEDED_METHODS = {
@@ -145,12 +145,14 @@ def routers_in(params: Params, pair: str) -> Iterator[str]:
     for name in params.all_methods:
         if skip_reason(params, pair, name):
             continue
-        for role, router in params.method(name).routers.items():
+        of_pair = OF_PAIR in params.method(name).routers.values()
+        key = f"pairs.{pair}.router" if of_pair else f"methods.{name}.router"
+        for role, router in with_defaults(params, pair, name).routers.items():
             served = params.pair(pair).engines[role]
             if served.speculation:
                 yield f"methods.{name}: engine '{role}' drafts tokens: they are not routed"
             if router != ENTROPY and (why := unfit(Path(router), served)):
-                yield f"methods.{name}.router: {why}"
+                yield f"{key}: {why}"
 
 
 def unfit(router: Path, served: Model) -> str | None:

@@ -295,6 +295,7 @@ class Pair(Block):
     cues: str = Field("mined", description="mined, published, or a file of cues")
     cue_matching: Literal["boundary", "substring"] = "boundary"
     min_segments: Positive | None = Field(None, description="in place of cues.min_segments")
+    router: str | None = Field(None, description="R2R's router of the small model: a file")
     as_released: AsReleased = Field(default_factory=AsReleased)
     calibration: Calibration = Field([CALIBRATION], validate_default=True)
     benchmarks: Benchmarks

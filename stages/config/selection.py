@@ -4,6 +4,7 @@ from typing import Any
 
 from stages.config.schema import Params
 from stages.methods import AnyMethod
+from stages.methods.base import OF_PAIR
 
 
 def skip_reason(params: Params, pair: str, name: str) -> str | None:
@@ -12,6 +13,8 @@ def skip_reason(params: Params, pair: str, name: str) -> str | None:
     for role in method.roles:
         if role not in settings.engines:
             return f"pair '{pair}' has no engine '{role}', known: {', '.join(settings.engines)}"
+    if OF_PAIR in method.routers.values() and settings.router is None:
+        return f"pair '{pair}' has no router (pairs.{pair}.router)"
     if method.cues == "published" and settings.published is None:
         return f"pair '{pair}' has no published cues"
     if method.probabilities and with_defaults(params, pair, name).hands_over_text:
@@ -44,11 +47,13 @@ def filled(params: Params, pair: str, method: AnyMethod) -> AnyMethod:
         "handoff": "text" if as_text else "tokens",
     }
     fields = type(method).model_fields
-    left_open = {
+    left_open: dict[str, Any] = {
         key: value
         for key, value in defaults.items()
         if key in fields and getattr(method, key) is None
     }
+    if OF_PAIR in method.routers.values() and settings.router:
+        left_open["router"] = settings.router
     return method.model_copy(update=left_open)
 
 

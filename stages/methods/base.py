@@ -23,6 +23,7 @@ FinishReason = Literal["stop", "length"]
 FINISHED = get_args(FinishReason)
 HALF = "\N{REPLACEMENT CHARACTER}"  # what the bytes of half a character decode to
 ENTROPY = "entropy"  # the router that needs no file
+OF_PAIR = "pair"  # the router that a pair names
 
 
 class Marks(Block):

@@ -25,7 +25,8 @@ from stages.methods.base import (
 class Method(base.Method):
     """A line with `kind: token_route`.
 
-    `router`: a file (`relaygen router`), or `entropy` for S's entropy in place of a router.
+    `router`: a file (`relaygen router`), `pair` for the file that the pair names, or `entropy` for
+    S's entropy in place of a router.
     `threshold`: the router's output, or the entropy in nats, from which on a token is L's; None for
     the file's own, and for 0.45 nats, which the authors take for the entropy.
     """

@@ -10,6 +10,7 @@ from shutil import which
 from tempfile import TemporaryFile
 
 from stages.config.schema import Model, Params
+from stages.config.selection import methods_of
 from stages.methods.base import ENTROPY
 from stages.runtime.command_line import warn
 from stages.runtime.errors import UserError
@@ -150,6 +151,12 @@ def n_gpus(params: Params) -> list[int]:
     return [sum(one.gpus for one in params.pair(name).engines.values()) for name in params.run]
 
 
+def routers(params: Params) -> list[Path]:
+    """Return the files of all routers that a run loads."""
+    methods = [one for pair in params.run for one in methods_of(params, pair).values()]
+    return [Path(name) for one in methods for name in one.routers.values() if name != ENTROPY]
+
+
 def elsewhere(params: Params) -> list[Path]:
     """Return images, model folders and routers outside the project.
 
@@ -158,9 +165,7 @@ def elsewhere(params: Params) -> list[Path]:
     named = (params.containers.pipeline, params.containers.engine)
     images = [Path(name) for image in named for name in (image, f"{image}.sha256")]
     folders = [folder for one in engines(params) for folder in one.folders]
-    methods = params.all_methods.values()
-    routers = [Path(name) for one in methods for name in one.routers.values() if name != ENTROPY]
-    paths = [*images, *folders, *routers]
+    paths = [*images, *folders, *routers(params)]
     here = Path.cwd()
     outside = [path.resolve() for path in paths if not path.resolve().is_relative_to(here)]
     return [path for path in dict.fromkeys(outside) if path.exists()]

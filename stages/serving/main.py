@@ -71,7 +71,8 @@ def methods_of(params: Params, pair: str, names: str | None) -> list[str]:
     """Return the methods to serve; by default those that need no more than the two models."""
     possible = selection.methods_of(params, pair)
     if names is None:
-        return [name for name, one in possible.items() if set(one.roles) <= {"large", "small"}]
+        plain = {name: one for name, one in possible.items() if not one.routers}
+        return [name for name, one in plain.items() if set(one.roles) <= {"large", "small"}]
     chosen = [name.strip() for name in names.split(",")]
     for name in chosen:
         params.method(name)

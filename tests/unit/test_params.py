@@ -12,7 +12,7 @@ from stages.config import catalogue, checks, families, names
 from stages.config.families import Family
 from stages.config.params import load
 from stages.config.schema import Pair
-from stages.config.selection import methods_of, skip_reason, variants_of
+from stages.config.selection import methods_of, skip_reason, variants_of, with_defaults
 from stages.planning import assumptions
 from stages.runtime.errors import UserError
 
@@ -507,6 +507,22 @@ def with_r2r(folder: Path, **line: Any) -> Path:
     """params.yaml with a method that routes tokens."""
     given = {"kind": "token_route", "large": "large", "small": "small", "cues": "none", **line}
     return file_with(folder, "methods.r2r", given)
+
+
+def test_a_method_takes_the_router_of_its_pair() -> None:
+    params = load(Path("params.yaml"))
+    own = with_defaults(params, "demo", "r2r").routers
+    assert own == {"small": "demo_pair/router/model.safetensors"}
+
+
+def test_a_pair_without_a_router_goes_without_the_method() -> None:
+    reason = skip_reason(load(Path("params.yaml")), "qwen3", "r2r")
+    assert reason == "pair 'qwen3' has no router (pairs.qwen3.router)"
+
+
+def test_a_pairs_router_that_is_not_there_is_named_by_the_pairs_key(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pairs\.demo\.router: none\.safetensors: no such file"):
+        load(file_with(tmp_path, "pairs.demo.router", "none.safetensors"))
 
 
 def test_a_method_by_entropy_needs_no_file(tmp_path: Path) -> None:
