@@ -4,13 +4,14 @@ All that DVC, Snakemake and the stages print goes to logs/run.log.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stages.analysis.closing import closing
@@ -24,6 +25,7 @@ from stages.tracking.record import stage_of
 from stages.tracking.targets import targets
 
 LOG = Path("logs/run.log")
+RWLOCK = Path(".dvc/tmp/rwlock")
 COMMAND = (sys.executable, "-m", "dvc", "repro")
 LAST_LINES = 15  # of the log, shown if a run fails without a word of a stage's own
 REFRESH_S = 1.0
@@ -33,6 +35,7 @@ def main() -> None:
     """Run, and print what came out; exit code that of DVC."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     params = load(Path("params.yaml"))  # the file that DVC reads
+    remove_broken_lock(Path())
     LOG.parent.mkdir(exist_ok=True)
     begun, board = time.monotonic(), Board(n_stages(params), sys.stdout)
     with LOG.open("w", encoding="utf-8") as log, started() as process, refreshed(board):
@@ -48,6 +51,18 @@ def main() -> None:
     if board.skipped:
         board.print(f"{board.skipped} of {board.n_stages} stages were up to date")
     board.print("\n".join(["", *closing(Path("results"), params.run, took, LOG)]))
+
+
+def remove_broken_lock(folder: Path) -> None:
+    """Remove DVC's note of what is locked if a kill left it half-written.
+
+    DVC writes it in place several times per stage, and refuses every run after that.
+    """
+    with suppress(FileNotFoundError):
+        try:
+            json.loads((folder / RWLOCK).read_text(encoding="utf-8"))
+        except json.JSONDecodeError:
+            (folder / RWLOCK).unlink()
 
 
 def n_stages(params: Params) -> int:

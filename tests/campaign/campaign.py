@@ -65,7 +65,7 @@ def one_run(base: Path, n_events: int, seed: str, starts: str, whole: Future[Pat
             for one in disturb(run, [draw(random, starts) for _ in range(n_events)], random):
                 done.append(one)
             to_the_end(run)
-            wrong = list(problems(run.folder, run.temporary, run.cut, whole.result()))
+            wrong = list(problems(run.folder, run.temporary, whole.result()))
         except FailedError as error:
             wrong = [str(error)]
     if wrong:

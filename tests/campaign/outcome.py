@@ -32,13 +32,10 @@ WARM_UP = "warm-up"
 EXPECTED = ("torchinductor_", "snakemake")
 
 
-def problems(folder: Path, temporary: Path, cut: Counter[str], whole: Path) -> Iterator[str]:
-    """What is wrong with a run that has ended well; `whole`: an undisturbed one.
-
-    `cut`: how often an answer may have been asked for once more.
-    """
+def problems(folder: Path, temporary: Path, whole: Path) -> Iterator[str]:
+    """What is wrong with a run that has ended well; `whole`: an undisturbed one."""
     yield from other_results(folder, whole)
-    yield from asked_again(folder, cut, whole)
+    yield from asked_again(folder, whole)
     yield from kept_twice(folder)
     yield from left_behind(folder, temporary)
 
@@ -87,18 +84,30 @@ def timeless(file: Path) -> pl.DataFrame:
     return table.drop(TIMES, strict=False)
 
 
-def asked_again(folder: Path, cut: Counter[str], whole: Path) -> Iterator[str]:
+def asked_again(folder: Path, whole: Path) -> Iterator[str]:
     """The requests that were sent more often than can be, by how often they were in flight."""
-    wanted, sent = (Counter(map(json.dumps, asked(one))) for one in (whole, folder))
+    wanted, sent = (Counter(map(json.dumps, map(shape, asked(one)))) for one in (whole, folder))
+    cut = in_flight(folder)
     for request, n in sent.items():
         if n > wanted[request] + cut[answer_of(json.loads(request))]:
             yield f"asked {n} times for {request}"
 
 
+def in_flight(folder: Path) -> Counter[str]:
+    """How often an answer may have been in flight as a server ended: the last one that it got."""
+    last = {line["server"]: answer_of(line) for line in asked(folder)}
+    return Counter(last.values())
+
+
 def asked(folder: Path) -> list[Row]:
-    """What engines were asked for, less what warms them up and what was tried again at once."""
+    """What servers were asked for, less what warms them up and what was tried again at once."""
     lines = [line for line, _ in groupby(scripted.requests(folder / "requests.jsonl"))]
     return [line for line in lines if line["salt"] != WARM_UP]
+
+
+def shape(request: Row) -> Row:
+    """A request without the server that it went to."""
+    return {key: value for key, value in request.items() if key != "server"}
 
 
 def answer_of(request: Row) -> str:

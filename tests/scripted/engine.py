@@ -297,6 +297,7 @@ def note(engine: Engine, ids: Sequence[int], sampling: Json, salt: str | None) -
             "salt": salt,
             "margins": bool(sampling["prompt_logprobs"]),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "server": os.getpid(),
         }
         with Path(log).open("a") as file:
             file.write(json.dumps(line) + "\n")

@@ -36,6 +36,7 @@ REMEMBERED: tuple[Callable[[], None], ...] = (
     host.output.cache_clear,
 )
 OWN_MEMORY = memory.FOLDER
+ROUTER = "demo_pair/router/model.safetensors"
 COPIED = ("containers", "data", "demo_pair", "stages", "workflow")
 
 
@@ -126,6 +127,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.copytree(name, folder / name, ignore=ignored)
     for weights in Path("demo_pair").glob("*/*.safetensors"):
         (folder / weights).write_text(f"{weights}")
+    shutil.copy2(ROUTER, folder / ROUTER)  # read whenever params.yaml is
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy2(name, folder)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,6 @@
 """The kill campaign's own eyes: what is wrong with a run is seen, what is right is not named."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -13,9 +12,10 @@ from tests.campaign.events import TARGETS, draw, role
 from tests.end_to_end.conftest import Row
 
 pytestmark = pytest.mark.unit
-REQUEST = {"model": "large", "salt": "a", "prompt_tokens": 9, "seed": 1}
+REQUEST = {"model": "large", "salt": "a", "prompt_tokens": 9, "seed": 1, "server": 1}
 NEXT = {**REQUEST, "prompt_tokens": 20}
-MARGINS = {"model": "small", "salt": None, "prompt_tokens": 9, "seed": None}
+OTHER = {**REQUEST, "salt": "b"}
+MARGINS = {"model": "small", "salt": None, "prompt_tokens": 9, "seed": None, "server": 2}
 
 
 def finished(folder: Path) -> Path:
@@ -27,7 +27,7 @@ def finished(folder: Path) -> Path:
             pl.DataFrame({"correct": [True], "wall_s": [len(folder.name)]}).write_parquet(file)
         else:
             file.write_text("7")
-    ask(folder, REQUEST, NEXT, MARGINS)
+    ask(folder, REQUEST, NEXT, OTHER, MARGINS)
     keep(folder, "a", "b")
     return folder
 
@@ -49,11 +49,11 @@ def run(tmp_path: Path) -> Path:
     return finished(tmp_path / "run")
 
 
-def wrong_with(run: Path, base: Path, **cut: int) -> list[str]:
-    """What is said of a run; `cut`: how often an answer was in flight."""
+def wrong_with(run: Path, base: Path) -> list[str]:
+    """What is said of a run."""
     whole, temporary = finished(base / "undisturbed"), base / "temporary"
     temporary.mkdir(exist_ok=True)
-    return list(outcome.problems(run, temporary, Counter(cut), whole))
+    return list(outcome.problems(run, temporary, whole))
 
 
 def test_a_run_that_took_another_time_is_like_an_undisturbed_one(run: Path, tmp_path: Path) -> None:
@@ -72,14 +72,24 @@ def test_results_that_are_others_or_missing_are_named(run: Path, tmp_path: Path,
     assert wrong_with(run, tmp_path) == [f"{name} differs"]
 
 
-def test_only_what_was_in_flight_may_be_asked_for_again(run: Path, tmp_path: Path) -> None:
-    ask(run, REQUEST, NEXT, REQUEST, NEXT, MARGINS)
-    assert wrong_with(run, tmp_path, a=1) == []
+def of_server(number: int, *requests: Row) -> list[Row]:
+    return [{**one, "server": number} for one in requests]
+
+
+def test_what_was_in_flight_as_its_server_ended_may_be_asked_for_again(
+    run: Path, tmp_path: Path
+) -> None:
+    ask(run, *of_server(1, REQUEST, NEXT), *of_server(3, REQUEST, NEXT, OTHER), MARGINS)
+    assert wrong_with(run, tmp_path) == []
+
+
+def test_what_was_finished_before_may_not(run: Path, tmp_path: Path) -> None:
+    ask(run, *of_server(1, REQUEST, NEXT, OTHER), *of_server(3, REQUEST, NEXT, OTHER), MARGINS)
     assert [line.split(" {")[0] for line in wrong_with(run, tmp_path)] == 2 * ["asked 2 times for"]
 
 
 def test_a_request_that_is_tried_again_at_once_counts_once(run: Path, tmp_path: Path) -> None:
-    ask(run, REQUEST, REQUEST, NEXT, MARGINS)
+    ask(run, REQUEST, REQUEST, NEXT, OTHER, MARGINS)
     assert wrong_with(run, tmp_path) == []
 
 
