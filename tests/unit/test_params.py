@@ -389,7 +389,9 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 
 def test_a_pair_goes_without_the_methods_whose_engines_it_does_not_have() -> None:
     params = load(Path("params.yaml"))
-    assert list(methods_of(params, "r1")) == ["small", "large", "ngram", "spec_think", "relaygen"]
+    assert list(methods_of(params, "r1")) == [
+        *("small", "large", "ngram", "spec_think", "r2r_entropy", "relaygen")
+    ]
     assert skip_reason(params, "r1", "eagle3") == (
         "pair 'r1' has no engine 'eagle3', known: large, ngram, small"
     )
