@@ -9,12 +9,12 @@ cues.csv, selected_cues.yaml, replay.json and the figure of cue effects.
 import json
 from pathlib import Path
 
-from stages.analysis import mining
+from stages.analysis import mining, probed
 from stages.analysis.captions import rare
 from stages.analysis.cue_sets import write_selected
 from stages.analysis.listing import FIGURES
 from stages.analysis.plots import cue_effects, save, set_style
-from stages.analysis.replay import in_words, predicted_speedup, read_speeds
+from stages.analysis.replay import in_words, predicted_speedup
 from stages.config.params import load
 from stages.generation import imported
 from stages.generation.reading import read_traces
@@ -39,9 +39,10 @@ def main() -> None:
     parser.add_argument("--large-tps", type=float, help="tokens per second of the large model")
     parser.add_argument("--small-tps", type=float, help="tokens per second of the small model")
     parser.add_argument("--handoff-ms", type=float, help="what one hand-off costs")
+    parser.add_argument("--speeds", type=Path, help="in place of these: results/PAIR/probe.json")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    speeds = read_speeds(args.large_tps, args.small_tps, args.handoff_ms)
+    speeds = probed.speeds_given(args.speeds, args.large_tps, args.small_tps, args.handoff_ms)
     params, out = load(args.params), args.out
     reader = reader_of(args.small, args.family, args.gpus, args.min_segments)
     if args.candidates == "auto":
@@ -59,7 +60,8 @@ def main() -> None:
     if speeds:
         values["predicted_speedup"] = predicted_speedup(values, speeds)
     write_text(out / "replay.json", json.dumps(values, indent=2) + "\n")
-    made = provenance.derived(work.job("cues"), [kept, margins])
+    read = [kept, margins, *filter(None, [args.speeds])]
+    made = provenance.derived(work.job("cues"), read)
     write_provenance(made, cues, out / "selected_cues.yaml", out / "replay.json")
     set_style()
     caption = f"{FIGURES['cues']} {rare(table, work.cues.min_segments)}"

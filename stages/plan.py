@@ -34,7 +34,7 @@ def main() -> None:
     names = [args.pair] if args.pair else params.run
     now_due = due(params.model_copy(update={"run": names}))
     pairs = [
-        planned_pair(params, name, known, now_due, measured(RESULTS / "summaries" / name))
+        planned_pair(params, name, known, now_due, measured(RESULTS, params, name))
         for name in names
     ]
     if refused := list(chain.from_iterable(map(misfits, pairs))):

@@ -12,13 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from stages.analysis import trace_files
+from stages.analysis import probed, trace_files
 from stages.analysis.cue_sets import cue_set
 from stages.analysis.replay import (
     count,
     in_words,
     predicted_speedup,
-    read_speeds,
     read_tokenizer,
 )
 from stages.methods.base import Marks
@@ -59,6 +58,7 @@ def main() -> None:
     parser.add_argument("--large-tps", type=float, help="tokens per second of the large model")
     parser.add_argument("--small-tps", type=float, help="tokens per second of the small model")
     parser.add_argument("--handoff-ms", type=float, help="what one hand-off costs")
+    parser.add_argument("--speeds", type=Path, help="in place of these: results/PAIR/probe.json")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="write that object to this file instead")
     parser.add_argument("--log", type=Path, help="also log to this file")
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="params.yaml")
     args = parser.parse_args()
     command_line.start_log(args.log)
-    given = read_speeds(args.large_tps, args.small_tps, args.handoff_ms)
+    given = probed.speeds_given(args.speeds, args.large_tps, args.small_tps, args.handoff_ms)
     if args.min_tokens < 0:
         raise UserError(f"--min-tokens: {args.min_tokens} is below 0")
     cues = cue_set(args.cues)
@@ -84,8 +84,8 @@ def main() -> None:
     if args.out:
         write_text(args.out, json.dumps(values, indent=2) + "\n")
         settings = {"cues": cues.cues, "matching": cues.matching, "min_tokens": min_tokens}
-        read = (args.traces, args.tokenizer, Path(args.cues))
-        files = [path for path in read if path.is_file()]
+        read = (args.traces, args.tokenizer, Path(args.cues), args.speeds)
+        files = [path for path in read if path and path.is_file()]
         write_provenance(provenance.derived(job, files, settings=settings), args.out)
     else:
         print(json.dumps(values) if args.json else in_words(values))

@@ -53,8 +53,7 @@ def writing(pair: PlannedPair, job: Job, benchmark: str, bytes_per_token: float)
     n = n_answers(pair, benchmark)
     each = answer_tokens(pair, job.method, benchmark)
     at_once = in_flight(job.concurrency, math.ceil(n / job.shards), each, room(pair, job))
-    slowdown = pair.family.speed.slowdown
-    took = writing_hours(n * each, ms_per_token(pair, job.method), at_once, slowdown)
+    took = writing_hours(n * each, ms_per_token(pair, job.method), at_once, slowdown(pair))
     return Estimate(benchmark, n, n * each, took, n * each * bytes_per_token)
 
 
@@ -82,7 +81,7 @@ def latency(pair: PlannedPair) -> Estimate:
 
 def throughput(pair: PlannedPair, job: Job) -> Estimate:
     """Estimate the answers of methods that share engines, with each number in flight."""
-    name, about, speed = pair.settings.speed_benchmark, pair.params.throughput, pair.family.speed
+    name, about = pair.settings.speed_benchmark, pair.params.throughput
     methods = job.method.split(", ")
     answers, tokens, hours = 0, 0.0, 0.0
     for method, most in itertools.product(methods, about.in_flight):
@@ -90,7 +89,7 @@ def throughput(pair: PlannedPair, job: Job) -> Estimate:
         each = answer_tokens(pair, method, name)
         at_once = in_flight(most, n, each, room(pair, job))
         answers, tokens = answers + n, tokens + n * each
-        took = writing_hours(n * each, ms_per_token(pair, method), at_once, speed.slowdown)
+        took = writing_hours(n * each, ms_per_token(pair, method), at_once, slowdown(pair))
         hours += took / job.replicas
     return Estimate(name, answers, tokens, hours, tokens * pair.known.disk.checkpoints)
 
@@ -103,7 +102,7 @@ def answer_stage(pair: PlannedPair, job: Job) -> Estimate:
     read = sum(count * tokens_by(pair, "large", name) for name, count in counts.items())
     at_once = in_flight(job.concurrency, n, read / n, room(pair, job))
     small = pair.measured.ms_per_token.get("small", speed.ms_per_token["small"])
-    took = writing_hours(tokens, small, at_once, speed.slowdown)
+    took = writing_hours(tokens, small, at_once, slowdown(pair))
     took += reading_hours(read, speed.read_tokens_per_s)
     return Estimate("all", n, tokens, took, 0)
 
@@ -174,7 +173,15 @@ def ms_per_token(pair: PlannedPair, name: str) -> float:
     measured = pair.measured.ms_per_token
     if found := measured.get(name) or measured.get(like):
         return found
-    return speed[like] if like in speed else speed["large"] / pair.speedups.get(like, 1.0)
+    if like in speed:
+        return speed[like]
+    return measured.get("large", speed["large"]) / pair.speedups.get(like, 1.0)
+
+
+def slowdown(pair: PlannedPair) -> float:
+    """Return the added time per further answer in flight, as a share."""
+    found = pair.measured.slowdown
+    return pair.family.speed.slowdown if found is None else found
 
 
 def timed_like(method: Method) -> str:

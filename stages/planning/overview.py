@@ -148,16 +148,12 @@ def assumed(pairs: Sequence[PlannedPair]) -> list[str]:
 def assumed_of(pair: PlannedPair) -> Iterator[str]:
     """Yield the assumptions about one pair."""
     tokens, speed, speedups = pair.family.tokens, pair.family.speed, pair.family.speedups
-    if of := pair.measured.ms_per_token:
-        times = listed({name: round(ms, 1) for name, ms in of.items()})
-        yield (
-            f"measured on pair {pair.name}, taken before what is assumed below: tokens an answer; "
-            f"ms a token, one answer in flight: {times} (results/summaries/{pair.name})"
-        )
+    if pair.measured.ms_per_token:
+        yield known_of(pair)
     else:
         yield (
-            f"nothing is measured on pair {pair.name} yet: after a run, the plan takes its own "
-            "tokens and times"
+            f"nothing is measured on pair {pair.name} yet: `relaygen pair check {pair.name} "
+            "--probe` measures its speeds in minutes, and a run its tokens and times"
         )
     yield (
         f"tokens an answer, {pair.settings.family.estimates}: large {listed(tokens.large)}; small "
@@ -170,6 +166,23 @@ def assumed_of(pair: PlannedPair) -> Iterator[str]:
     )
     source = f"the paper's Table 3, {speedups}" if isinstance(speedups, str) else speed.source
     yield f"speedup over large, at any number in flight: {listed(pair.speedups)} ({source})"
+
+
+def known_of(pair: PlannedPair) -> str:
+    """Return what is measured of a pair, in one line."""
+    found = pair.measured
+    tokens = "tokens an answer; " if found.tokens else ""
+    times = listed({name: round(ms, 1) for name, ms in found.ms_per_token.items()})
+    slower = (
+        ""
+        if found.slowdown is None
+        else f"; each further one slows all by {100 * found.slowdown:.1f} %"
+    )
+    return (
+        f"measured on pair {pair.name}, taken before what is assumed below: {tokens}"
+        f"ms a token, one answer in flight: {times}{slower} "
+        f"({', '.join(found.sources)})"
+    )
 
 
 def listed(table: Mapping[str, float]) -> str:

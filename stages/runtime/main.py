@@ -298,6 +298,9 @@ def replay(
     handoff_ms: Annotated[
         float | None, typer.Option(help="Cost of one hand-off in milliseconds.")
     ] = None,
+    speeds: Annotated[
+        Path | None, typer.Option(help="In place of these three: results/PAIR/probe.json.")
+    ] = None,
     json: Json = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the JSON object to this file instead.")
@@ -314,6 +317,7 @@ def replay(
 
 @command(
     "relaygen pair check demo",
+    "relaygen pair check demo --probe",
     "relaygen pair check --large models/my-large --small models/my-small --budget 6000",
     group=pair_group,
     name="check",
@@ -324,21 +328,33 @@ def check_pair(
     small: SmallModel = None,
     family: FamilyName = None,
     budget: Budget = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Start the engines of PAIR and measure speeds, in minutes."),
+    ] = False,
     params: Params = Path("params.yaml"),
 ) -> None:
     """Check whether two models can be a pair, before anything costly; exit code 1 if not.
 
-    Give a pair of params.yaml, or two model folders or names on the hub.
+    Give a pair of params.yaml, or two model folders or names on the hub. --probe writes
+    results/PAIR/probe.json, which `relaygen plan` takes, and `relaygen replay --speeds`.
     """
     from stages.config.params import load
     from stages.problems.pair_fit import findings
     from stages.problems.pair_new import from_models
 
+    if probe and not name:
+        raise UserError("--probe goes with a pair of params.yaml: `relaygen pair new` adds one")
     pair = load(params).pair(name) if name else from_models(large, small, family, budget)
     found = findings(pair)
     print("\n".join(map(str, found)))
     if any(one.verdict == "wrong" for one in found):
         raise typer.Exit(1)
+    if probe and name:
+        from stages.perf.probe import write
+
+        for line in write(load(params), name):
+            print(line, flush=True)
 
 
 @command(
@@ -468,6 +484,9 @@ def mine(
     ] = None,
     handoff_ms: Annotated[
         float | None, typer.Option(help="Cost of one hand-off in milliseconds.")
+    ] = None,
+    speeds: Annotated[
+        Path | None, typer.Option(help="In place of these three: results/PAIR/probe.json.")
     ] = None,
     params: Params = Path("params.yaml"),
     log: Log = None,

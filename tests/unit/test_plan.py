@@ -25,7 +25,7 @@ from stages.planning.assumptions import Shape
 from stages.planning.due import NOT_THERE, due, following, outputs, stage_of_result
 from stages.planning.fit import misfits
 from stages.planning.jobs import jobs
-from stages.planning.measured import Measured, measured
+from stages.planning.measured import Measured, by_a_run
 from stages.planning.pair import PlannedPair, planned_pair
 from stages.planning.work import PlannedWork, planned_work, total
 from stages.runtime.errors import UserError
@@ -419,8 +419,19 @@ def test_tokens_and_times_are_read_from_a_pairs_summaries(tmp_path: Path) -> Non
     pl.DataFrame({**table, **right}).write_csv(tmp_path / "accuracy.csv")
     fast = {"speedup": [1.0], "tokens_per_s": [25.0]}
     pl.DataFrame({**table, **fast}).write_csv(tmp_path / "speed.csv")
-    assert measured(tmp_path) == Measured({("large", "b"): 70.0}, {"large": 40.0})
-    assert measured(tmp_path / "none") == Measured()
+    found = by_a_run(tmp_path)
+    assert (found.tokens, found.ms_per_token) == ({("large", "b"): 70.0}, {"large": 40.0})
+    assert by_a_run(tmp_path / "none") == Measured()
+
+
+def test_answers_slow_each_other_as_they_were_measured_to(tmp_path: Path) -> None:
+    pair = planned(tmp_path, "demo", measured=Measured(slowdown=0.5))
+    assert estimates.slowdown(pair) == 0.5
+
+
+def test_a_relay_is_timed_by_the_large_model_that_was_measured(tmp_path: Path) -> None:
+    pair = planned(tmp_path, "demo", measured=Measured({}, {"large": 18.5}))
+    assert estimates.ms_per_token(pair, "relaygen") == pytest.approx(10)
 
 
 def test_an_output_whose_stage_is_due_is_not_finished(tmp_path: Path) -> None:
