@@ -3,21 +3,25 @@
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from stages.config.params import load
 from stages.config.schema import Pair
+from stages.perf import probe
 from stages.problems import pair_fit
 from stages.problems.fit import context_of
 from stages.problems.pair_fit import findings
 from stages.problems.pair_new import from_models
 from stages.runtime.errors import UserError
 from stages.runtime.main import app
+from tests.conftest import raising
 
 pytestmark = pytest.mark.unit
 MODELS = ("large", "small", "eagle3", "draft")
@@ -172,6 +176,12 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     ),
     "a config that is no JSON": (write("small", "config.json", "{"), "not valid JSON"),
     "a config that is a list": (write("small", "config.json", "[]"), "not a map of keys"),
+    "a config in another encoding": (
+        write("small", "config.json", '{"a": "é"}'.encode("latin-1")), "not valid JSON",
+    ),
+    "a config whose end is missing": (
+        write("small", "config.json", '{"architectures": ["Qwen3For'), "not valid JSON",
+    ),
     "an empty config": (write("small", "config.json", "{}"), "names no architecture"),
     "no architecture": (config("small", architectures=None), "small: .*names no architecture"),
     "an architecture of tomorrow": (
@@ -217,6 +227,12 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "a template that fails": (template("{{ raise_exception('No.') }}"), "chat template fails"),
     "a template that is no Jinja": (template("{% if"), "chat template fails"),
     "a template without the message": (template("Hello<think></think>"), "leaves out the message"),
+    "a template that ends the reasoning in the prompt": (
+        template("{{ messages[0].content }}</think>"), "thinking is off: change template_args",
+    ),
+    "a template for other arguments": (
+        template("{{ messages[0].content + no_such_argument.text }}"), "chat template fails",
+    ),
     "a template with thinking off": (
         template(CONTENT + "<think>\n\n</think>\n\n"), "thinking is off: change template_args",
     ),
@@ -249,14 +265,38 @@ WRONG: dict[str, tuple[Spoil, str]] = {
     "a draft model that is too short": (
         config("draft", max_position_embeddings=512), "draft: .* was made for 512 positions",
     ),
-    "a short large model": (
+    "a short small model": (
         config("small", max_position_embeddings=512), "small: .* has a context of 512 tokens",
+    ),
+    "a short large model": (
+        config("large", max_position_embeddings=512), "large: .* has a context of 512 tokens",
     ),
 }  # fmt: skip
 
 
+def test_there_are_forty_of_them() -> None:
+    assert len(WRONG) >= 40
+
+
+def test_the_speeds_of_a_wrong_pair_are_not_measured(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "measure", raising(AssertionError("engines were started")))
+    (folders["large"] / "config.json").unlink()
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["pairs"]["demo"]["engines"]["large"] = str(folders["large"])
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(params))
+    result = CliRunner().invoke(app, ["pair", "check", "demo", "--probe", "--params", str(file)])
+    assert result.exit_code == 1
+    assert result.stdout.startswith("wrong  large: ")
+
+
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_with_a_pair_is_one_line(folders: Folders, name: str) -> None:
+def test_what_is_wrong_with_a_pair_is_one_line(
+    folders: Folders, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", raising(AssertionError("a process was started")))
     spoil, message = WRONG[name]
     spoil(folders)
     pair = pair_of(folders)
