@@ -48,7 +48,7 @@ tune: setup ## Choose a policy for the bundled pair on its calibration set (15 m
 plan: setup ## Print what a run would do and take, for the pairs of params.yaml (1 second)
 	@relaygen plan
 
-bench: setup ## Measure how fast it is on this machine; put the table into docs/performance.md (16 minutes)
+bench: setup ## Measure how fast it is on this machine; put the table into docs/performance.md (28 minutes)
 	snakemake --cores all --forceall --quiet rules progress host -- bench
 
 test: setup ## Run all tests: unit, integration with real engines, end to end (25 minutes)

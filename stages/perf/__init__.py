@@ -7,4 +7,5 @@ TESTS = {
     "growth": "Growth of time and memory as the input doubles.",
     "handoff": "Cost of a hand-off, token ids against text.",
     "throughput": "Speed by number of answers in flight.",
+    "serving": "Speed through the server, against the pipeline and vLLM.",
 }

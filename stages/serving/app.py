@@ -15,9 +15,10 @@ from uuid import uuid4
 import orjson
 from aiohttp import web
 
+from stages.engine.hub import one_line
 from stages.serving import wire
 from stages.serving.errors import ApiError
-from stages.serving.service import Ended, Service, Wanted, new_seed
+from stages.serving.service import Ended, Served, Service, Wanted, new_seed
 from stages.serving.visible import Piece
 from stages.view import completed
 
@@ -87,6 +88,7 @@ class Api:
             web.get("/metrics", self.metrics),
             web.get("/version", self.version),
             web.get("/v1/models", self.models),
+            web.get("/v1/models/{name}", self.one_model),
             web.post("/v1/chat/completions", self.chat),
             web.post("/v1/completions", self.completions),
         ]
@@ -128,23 +130,29 @@ class Api:
 
     async def models(self, _: web.Request) -> web.Response:
         """List the methods as models."""
-        data = [
-            {
-                "id": name,
-                "object": "model",
-                "created": self.service.since,
-                "owned_by": "relaygen",
-                "max_model_len": one.max_model_len,
-                "relaygen": {"words": one.family.prompts["plain"]["math"]},
-            }
-            for name, one in self.service.served.items()
-        ]
+        data = [self.described(one) for one in self.service.served.values()]
         return reply({"object": "list", "data": data})
+
+    async def one_model(self, request: web.Request) -> web.Response:
+        """Describe one method."""
+        return reply(self.described(self.service.model(request.match_info["name"])))
+
+    def described(self, one: Served) -> dict[str, Any]:
+        """Return a method as a model."""
+        return {
+            "id": one.name,
+            "object": "model",
+            "created": self.service.since,
+            "owned_by": "relaygen",
+            "max_model_len": one.max_model_len,
+            "relaygen": {"words": one.family.prompts["plain"]["math"]},
+        }
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a chat."""
         asked = wire.parsed(wire.ChatRequest, await body_of(request))
-        self.service.model(asked.model)
+        served = self.service.model(asked.model)
+        served.check_length("".join(one.text for one in asked.messages))
         messages = [
             {"role": one.role, "content": one.text}
             | ({"reasoning_content": one.reasoning_content} if one.reasoning_content else {})
@@ -157,7 +165,10 @@ class Api:
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """Continue texts or token ids as they are."""
         asked = wire.parsed(wire.CompletionRequest, await body_of(request))
-        self.service.model(asked.model)
+        served = self.service.model(asked.model)
+        for one in asked.prompts:
+            if isinstance(one, str):
+                served.check_length(one)
         prompts = [
             self.service.encode(one) if isinstance(one, str) else one for one in asked.prompts
         ]
@@ -178,7 +189,7 @@ class Api:
         served = self.service.model(asked.model)
         seed = new_seed() if asked.seed is None else asked.seed
         return [
-            Wanted(served, ids, limit, given, asked.stops, seed, index)
+            Wanted(served, ids, limit, given, asked.stops, seed, index, asked.stream)
             for ids in prompts
             for index in range(asked.n)
         ]
@@ -313,6 +324,8 @@ async def body_of(request: web.Request) -> bytes:
             return await request.read()
     except TimeoutError as error:
         raise ApiError("the body did not come in time", HTTPStatus.REQUEST_TIMEOUT) from error
+    except web.RequestPayloadError as error:
+        raise ApiError(f"the body cannot be read: {one_line(error)}") from error
 
 
 async def collected(items: AsyncIterator[Item], n: int) -> list[tuple[list[Piece], Ended]]:

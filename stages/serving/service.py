@@ -8,10 +8,12 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from http import HTTPStatus
+from inspect import signature
 from typing import Any
 
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerBase
 
 from stages.config.families import Family
 from stages.config.schema import Sampling
@@ -19,14 +21,17 @@ from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.engine.hub import one_line
 from stages.generation.answering import Answering, Step, Task
 from stages.methods.base import model_of
-from stages.problems.spelled_out import control_texts, encoded, masked, without
+from stages.problems.spelled_out import MASK, control_texts, encoded, masked, without
 from stages.serving.errors import ApiError
 from stages.serving.metrics import Metrics
 from stages.serving.supervisor import RETRY_AFTER_S, Kept
 from stages.serving.visible import ModelName, Piece, Splitter, StopFoundError, Visible
 
+MOST_CHARACTERS = 16  # of a prompt, for each token of the context: more would not fit anyway
 LEAD = 32  # tokens before a text that can change how it decodes
 Show = Callable[[Piece], None]
+# What rendering itself takes; all other names are for the chat template.
+TAKEN = set(signature(PreTrainedTokenizerBase.apply_chat_template).parameters)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,17 @@ class Served:
     max_model_len: int
     family: Family
 
+    def check_length(self, text: str) -> None:
+        """Raise ApiError for a text that is far too long: nothing else is done while it is read."""
+        most = MOST_CHARACTERS * self.max_model_len
+        if len(text) > most:
+            raise ApiError(
+                f"the prompt has {len(text)} characters, at most {most} are read "
+                f"(the context: {self.max_model_len} tokens)",
+                param="prompt",
+                code="context_length_exceeded",
+            )
+
     def room(self, prompt_ids: Sequence[int]) -> int:
         """Return how many tokens may follow a prompt; ApiError if none."""
         left = self.max_model_len - len(prompt_ids)
@@ -57,7 +73,10 @@ class Served:
 
 @dataclass(frozen=True)
 class Wanted:
-    """One answer that a client asks for. `limit`: None for the pair's budget."""
+    """One answer that a client asks for.
+
+    `limit`: None for the pair's budget. `streamed`: whether the client takes it as it is written.
+    """
 
     served: Served
     prompt_ids: list[int]
@@ -66,6 +85,7 @@ class Wanted:
     stops: Sequence[str]
     seed: int
     index: int = 0
+    streamed: bool = True
 
     @property
     def budget(self) -> int:
@@ -80,6 +100,11 @@ class Wanted:
                 code="context_length_exceeded",
             )
         return self.limit
+
+    @property
+    def heard(self) -> bool:
+        """Return whether each token counts as it comes: to a client, or for a stop string."""
+        return self.streamed or bool(self.stops)
 
 
 @dataclass
@@ -146,7 +171,9 @@ class Writing:
         self.under_way: dict[ModelName, int] = {}  # tokens of the request that is not settled
         self.clients = {
             role: engines[role].streaming(
-                engines[role].connected(), sampling, partial(self._hear, model_of(role))
+                engines[role].connected(),
+                sampling,
+                partial(self._hear, model_of(role)) if wanted.heard else None,
             )
             for role in base.method.roles
         }
@@ -246,6 +273,9 @@ class Service:
     def render(self, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> str:
         """Return the text of a chat; ApiError if the template refuses it, or thinks no more."""
         family = self.family
+        if taken := sorted(TAKEN & options.keys()):
+            name = f"chat_template_kwargs.{taken[0]}"
+            raise ApiError(f"{name} is not supported", param=name, code="unsupported_parameter")
         given = {**family.template_args, **options}
         try:
             text: str = self.chat_tokenizer.apply_chat_template(
@@ -280,6 +310,10 @@ class Service:
         self, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]
     ) -> list[int]:
         """Return the token ids of a chat. Control tokens that its user spells out are text."""
+        if any(MASK.search(one["content"]) for one in messages):
+            raise ApiError(
+                "the characters U+10FFFC and U+10FFFD are not supported", param="messages"
+            )
         names = self.control_texts
         shown = [
             one if one["role"] == "assistant" else {**one, "content": masked(one["content"], names)}
@@ -332,7 +366,8 @@ class Service:
         outcome = "cancelled"
 
         def show(piece: Piece) -> None:
-            timer.tick()
+            if wanted.heard:
+                timer.tick()
             put(piece)
 
         try:

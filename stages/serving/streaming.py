@@ -35,15 +35,17 @@ class Chunk(Part):
 
 
 class StreamingClient(Client):
-    """A client for one answer, over the connections of `shared`. `hear`: takes ids and text.
+    """A client for one answer, over the connections of `shared`.
 
-    Nothing is asked twice: the one who asks can do that.
+    `hear` takes the number of tokens and their text as they are written. None: nobody listens, and
+    the engine is spared an event for each token. Nothing is asked twice: the one who asks can do
+    that.
     """
 
     path = GENERATE
 
     def __init__(
-        self, shared: Client, sampling: Sampling, hear: Callable[[int, str], None]
+        self, shared: Client, sampling: Sampling, hear: Callable[[int, str], None] | None
     ) -> None:
         super().__init__(shared.engine, sampling, shared.infer.model_copy(update={"retries": 0}))
         self.http, self.hear = shared.http, hear
@@ -51,16 +53,21 @@ class StreamingClient(Client):
     async def complete(self, request: Request, seed: int, salt: str) -> Completion:
         """Continue `request.prompt_ids`. See Client.complete for the errors."""
         body = self.body(request, seed, salt)
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
         try:
-            return await self._streamed(request, body)
+            if self.hear is None:
+                content = await self._send("POST", self.path, orjson.dumps(body))
+                return replies.tokens_completion(content, request)
+            return await self._streamed(request, body, self.hear)
         except (aiohttp.ClientError, TimeoutError, BadReplyError) as error:
             raise RequestFailedError(
                 f"engine '{self.engine.role}': {self._in_words(error)}"
             ) from error
 
-    async def _streamed(self, request: Request, body: dict[str, Any]) -> Completion:
+    async def _streamed(
+        self, request: Request, body: dict[str, Any], hear: Callable[[int, str], None]
+    ) -> Completion:
         """Put the events of a stream together."""
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
         ids: list[int] = []
         positions: list[Position] = []
         text, last, usage = "", None, Usage()
@@ -73,7 +80,7 @@ class StreamingClient(Client):
                 last = choice
                 # The last one may end with a token that ends the turn: it is not shown.
                 shown = "" if choice.finish_reason or request.tentative else choice.text
-                self.hear(len(choice.token_ids or []), shown)
+                hear(len(choice.token_ids or []), shown)
         if last is None:
             raise BadReplyError("no tokens")
         logprobs = {"content": [one.model_dump() for one in positions]}

@@ -32,6 +32,13 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 
 
+# Parameters of several types, of which pydantic would name one.
+ALTERNATIVES = {
+    "prompt": "a text, token ids, or a list of either is needed",
+    "stop": "a text or a list of texts is needed, none of them empty",
+}
+
+
 class Part(BaseModel):
     """A part of a request: these fields, of exactly these types."""
 
@@ -123,6 +130,13 @@ class CompletionRequest(Request):
 
     prompt: str | list[TokenId] | list[str] | list[list[TokenId]]
 
+    @model_validator(mode="after")
+    def few_prompts(self) -> "CompletionRequest":
+        """Each prompt is an answer or more."""
+        if not 1 <= len(self.prompts) <= MOST_CHOICES:
+            raise ValueError(f"prompt: one to {MOST_CHOICES} of them in a request")
+        return self
+
     @property
     def limit(self) -> int | None:
         """Return the most tokens of an answer."""
@@ -165,6 +179,8 @@ def says_nothing(name: str, value: object) -> bool:
 
 def fault(error: dict[str, Any]) -> ApiError:
     """Return what is wrong with a request, by pydantic's first error."""
+    if error["loc"] and (form := ALTERNATIVES.get(error["loc"][0])):
+        return ApiError(f"{error['loc'][0]}: {form}", param=error["loc"][0])
     param = ".".join(map(str, error["loc"])) or None
     if error["type"] == "extra_forbidden":
         return ApiError(f"{param} is not supported", param=param, code="unsupported_parameter")

@@ -39,6 +39,14 @@ PROBLEM = next(task.problems("chains_short", 1, seed=1)).prompt
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": PROBLEM}], "seed": 1}
 
 
+AUTHORIZED = {"Authorization": f"Bearer {KEY}"}
+
+
+def said(content: str) -> dict[str, Any]:
+    """A request with this question."""
+    return {"model": "large", "messages": [{"role": "user", "content": content}]}
+
+
 @dataclass(frozen=True)
 class Server:
     """A server under way."""
@@ -54,8 +62,7 @@ class Server:
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         """Send a request with the key."""
-        headers = {"Authorization": f"Bearer {KEY}"}
-        return httpx.post(f"{self.url}{path}", headers=headers, timeout=60, **more)
+        return httpx.post(f"{self.url}{path}", **{"headers": AUTHORIZED, "timeout": 60} | more)
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
@@ -117,6 +124,7 @@ def streamed(server: Server, **more: Any) -> tuple[str, str, list[Any]]:
 
 def test_the_methods_are_its_models(server: Server) -> None:
     assert {model.id for model in server.client.models.list()} == set(METHODS)
+    assert server.client.models.retrieve("relaygen").id == "relaygen"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -244,6 +252,9 @@ def test_a_browser_that_brings_the_key_gets_the_page_and_a_cookie(server: Server
         (400, {"content": b"\xff\xfe\x00"}),
         (400, {"content": b'{"model": "large"'}),
         (400, {"content": b"[" * 100_000}),
+        (400, {"content": b"not gzip", "headers": {"Content-Encoding": "gzip", **AUTHORIZED}}),
+        (400, {"json": {**CHAT, "model": "large", "chat_template_kwargs": {"chat_template": "x"}}}),
+        (400, {"json": said("\U0010fffc9\U0010fffd")}),
         (413, {"content": b" " * (5 * 2**20)}),
     ],
 )
@@ -265,6 +276,13 @@ def test_what_is_not_served_is_refused_in_the_apis_form(
     reply = httpx.request(method, f"{server.url}{path}", headers={"Authorization": f"Bearer {KEY}"})
     assert reply.status_code == status
     assert reply.json()["error"]["message"]
+
+
+def test_a_prompt_far_too_long_is_refused_before_it_is_read(server: Server) -> None:
+    begun = time.monotonic()
+    reply = server.post("/v1/chat/completions", json=said("a" * 4_000_000))
+    assert (reply.status_code, time.monotonic() - begun < 2) == (400, True)
+    assert reply.json()["error"]["code"] == "context_length_exceeded"
 
 
 def test_many_at_once_are_all_answered(server: Server) -> None:

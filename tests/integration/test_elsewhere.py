@@ -66,8 +66,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"{url} did not answer: {log.read_text()[-2000:]}")
 
 
+@pytest.mark.parametrize("streamed", [True, False])
 def test_an_answer_is_the_pipelines(
-    params: Params, engines: Mapping[str, Engine], plain: str, few_problems: pl.DataFrame
+    params: Params,
+    engines: Mapping[str, Engine],
+    plain: str,
+    few_problems: pl.DataFrame,
+    streamed: bool,
 ) -> None:
     one = served(params, "relaygen")
     prompt = few_problems["prompt_ids"][0].to_list()
@@ -90,7 +95,7 @@ def test_an_answer_is_the_pipelines(
                 await engine.start()
                 stack.push_async_callback(engine.stop)
             service = Service({"relaygen": one}, None, kept, Room(4, 4, metrics), metrics)
-            items = [item async for _, item in service.pieces([wanted(one, prompt)])]
+            items = [item async for _, item in service.pieces([wanted(one, prompt, streamed)])]
         ids = row["token_ids"][:-1] if row["finish_reason"] == "stop" else row["token_ids"]
         text = "".join(item.text for item in items if isinstance(item, Piece))
         return text, TOKENIZER.decode(ids, skip_special_tokens=False)

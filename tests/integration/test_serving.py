@@ -57,14 +57,19 @@ async def service(params: Params, engines: Mapping[str, Engine]) -> AsyncIterato
         yield Service(methods, None, kept, Room(4, 4, metrics), metrics)
 
 
-def wanted(one: Served, prompt_ids: list[int]) -> Wanted:
+def wanted(one: Served, prompt_ids: list[int], streamed: bool = True) -> Wanted:
     """One answer, as the pair samples."""
-    return Wanted(one, prompt_ids, None, {}, [], SEED)
+    return Wanted(one, prompt_ids, None, {}, [], SEED, streamed=streamed)
 
 
+@pytest.mark.parametrize("streamed", [True, False])
 @pytest.mark.parametrize("name", ["small", "relaygen", "spec_think"])
 def test_an_answer_is_the_pipelines(
-    params: Params, engines: Mapping[str, Engine], few_problems: pl.DataFrame, name: str
+    params: Params,
+    engines: Mapping[str, Engine],
+    few_problems: pl.DataFrame,
+    name: str,
+    streamed: bool,
 ) -> None:
     async def both(prompt: list[int]) -> tuple[str, dict[str, Any], str, Ended]:
         async with service(params, engines) as here, AsyncExitStack() as stack:
@@ -76,7 +81,8 @@ def test_an_answer_is_the_pipelines(
             }
             one = here.served[name]
             row = await one.answering.answer(Task(prompt, 0), clients)
-            items = [item async for _, item in here.pieces([wanted(one, prompt)])]
+            asked = wanted(one, prompt, streamed)
+            items = [item async for _, item in here.pieces([asked])]
         pieces = [item for item in items if isinstance(item, Piece)]
         text = "".join(piece.text for piece in pieces)
         content = "".join(piece.text for piece in pieces if piece.kind == "content")
@@ -93,14 +99,15 @@ def test_an_answer_is_the_pipelines(
         assert end.hand_offs == row["n_switches"]
 
 
+@pytest.mark.parametrize("streamed", [True, False])
 def test_an_answer_that_is_left_ends_in_both_engines_within_a_second(
-    params: Params, engines: Mapping[str, Engine], few_problems: pl.DataFrame
+    params: Params, engines: Mapping[str, Engine], few_problems: pl.DataFrame, streamed: bool
 ) -> None:
     async def left() -> float:
         async with service(params, engines) as here:
             prompt = few_problems["prompt_ids"][0].to_list()
-            pieces = here.pieces([wanted(here.served["relaygen"], prompt)])
-            for _ in range(60):  # into the midst of the hand-offs
+            pieces = here.pieces([wanted(here.served["relaygen"], prompt, streamed)])
+            for _ in range(60 if streamed else 6):  # into the midst of the hand-offs
                 await anext(pieces)
             await pieces.aclose()
             return await seconds_until_idle(engines)

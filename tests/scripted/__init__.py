@@ -6,7 +6,7 @@ of `stand_ins/` before the real ones, in the processes of servers alone.
 
 Variables for a test to set:
 - SCRIPTED_LOG: a file that gets a JSON line per request, see `engine.note`;
-- SCRIPTED_PAUSE_S: seconds between the events of a stream;
+- SCRIPTED_PAUSE_S: seconds that each token of an answer takes;
 - SCRIPTED_DELAY_S: how long each request takes;
 - SCRIPTED_HOLD: a file with a number; while it exists, every server begins as many answers and
   no more, and keeps further requests waiting.

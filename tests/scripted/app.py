@@ -144,6 +144,7 @@ class Api:
             "output_mode": mode,
             "choices": [choice | ({"text": text.text} if mode == "text" else {})],
         }
+        await asyncio.sleep(PAUSE_S * len(text.token_ids))
         return reply(content)
 
     async def stream(

@@ -12,7 +12,7 @@ from stages.config.params import load
 from stages.config.schema import Params
 from stages.generation import asking
 from stages.methods.base import Completion
-from stages.perf import handoff, margins, throughput
+from stages.perf import handoff, margins, serving, throughput
 from stages.perf.harness import Measurement, in_turns, machine, peak_memory, ratios, write
 from stages.perf.table import put_between_marks, table
 from stages.runtime.errors import UserError
@@ -109,6 +109,34 @@ def test_an_answer_that_waits_is_told_from_a_long_one() -> None:
     assert load.unfairness == pytest.approx(1)
     waited = [*rows[:2], {"wall_s": 9.0, "token_ids": [0] * 30}]
     assert throughput.Load(6.0, waited, {}).unfairness == pytest.approx(3)
+
+
+def test_a_speed_through_the_server_is_told_in_percent_of_that_without_it() -> None:
+    half = {"whole", "streamed", "large"}
+    loads = {
+        (way, n): [serving.Load(100, 2.0 if way in half else 1.0, cpu_s=0.0)] * 2
+        for way in serving.WAYS
+        for n in serving.ANSWERS
+    }
+    rows = {row.what: row for row in serving.measurements(loads)}
+    assert rows["4 in flight: relay, the pipeline's client"].values == [100.0, 100.0]
+    assert rows["4 in flight: large model through the server, streamed"].values == [50.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b'{"usage": {"completion_tokens": 7}}',
+        b'data: {"choices": []}\n\ndata: {"usage": {"completion_tokens": 7}}\n\ndata: [DONE]\n\n',
+    ],
+)
+def test_tokens_are_counted_of_a_whole_reply_and_of_a_stream(reply: bytes) -> None:
+    assert serving.n_tokens(reply) == 7
+
+
+def test_an_answer_that_failed_ends_the_measurement_of_the_server() -> None:
+    with pytest.raises(UserError, match="engine 'large' is starting again"):
+        serving.n_tokens(b'{"error": {"message": "engine \'large\' is starting again"}}')
 
 
 class Scripted:

@@ -142,3 +142,16 @@ def test_prompts_are_one_or_several(prompt: object, prompts: object) -> None:
 def test_a_prompt_of_another_kind_is_refused(prompt: object) -> None:
     with pytest.raises(ApiError, match="prompt"):
         text(prompt=prompt)
+
+
+@pytest.mark.parametrize("prompt", [[], [1, "a"], {}, ["a"] * 17, [[1], "a"]])
+def test_a_prompt_that_is_none_or_too_many_is_refused(prompt: object) -> None:
+    with pytest.raises(ApiError, match=r"prompt: "):
+        text(prompt=prompt)
+
+
+@pytest.mark.parametrize(("name", "value"), [("prompt", [1, "a"]), ("stop", ["a", ""])])
+def test_a_parameter_of_several_types_is_named_without_them(name: str, value: object) -> None:
+    with pytest.raises(ApiError) as refused:
+        text(**{name: value})
+    assert refused.value.body["error"]["param"] == name
