@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -82,6 +83,8 @@ def main() -> None:
     parser.add_argument("--method", default="relaygen", help="a method that the server has")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="of the server")
     args = parser.parse_args()
+    if urlsplit(args.url).scheme not in ("http", "https"):
+        raise UserError(f"--url {args.url}: not an address such as http://127.0.0.1:8000")
     body = {
         "model": args.method,
         "messages": [{"role": "user", "content": args.question}],

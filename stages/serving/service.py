@@ -109,7 +109,7 @@ class Wanted:
 
 @dataclass
 class Ended:
-    """How an answer ended, and what it took."""
+    """How an answer ended, and what it took. `cached_tokens`: of the client's own prompt."""
 
     finish_reason: str
     prompt_tokens: int
@@ -212,7 +212,8 @@ class Writing:
     def _settle(self, step: Step) -> None:
         """Take what the method has kept of a request."""
         self.under_way = {}
-        self.cached_tokens += step.completion.cached_tokens
+        if self.before == 0:  # later prompts hold the answer so far
+            self.cached_tokens = step.completion.cached_tokens
         answer = self.machine.answer
         kept = answer.token_ids[self.before :]
         if answer.finish_reason == "stop":

@@ -62,7 +62,8 @@ class Server:
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         """Send a request with the key."""
-        return httpx.post(f"{self.url}{path}", **{"headers": AUTHORIZED, "timeout": 60} | more)
+        given: dict[str, Any] = {"headers": AUTHORIZED, "timeout": 60, **more}
+        return httpx.post(f"{self.url}{path}", **given)
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
@@ -150,6 +151,13 @@ def test_usage_says_which_model_wrote_what(server: Server) -> None:
     assert usage.completion_tokens == by_model["large_tokens"] + by_model["small_tokens"]
     assert by_model["hand_offs"] > 1
     assert 0 < usage.completion_tokens_details.reasoning_tokens < usage.completion_tokens  # type: ignore[union-attr, operator]
+
+
+def test_no_more_tokens_of_a_prompt_are_cached_than_it_has(server: Server) -> None:
+    usage = server.chat().usage
+    assert usage
+    details = usage.model_dump()["prompt_tokens_details"]
+    assert 0 <= details["cached_tokens"] <= usage.prompt_tokens
 
 
 def test_a_stream_tells_usage_where_it_is_asked_to(server: Server) -> None:
@@ -302,6 +310,14 @@ def test_one_answer_is_printed_with_who_wrote_it(server: Server) -> None:
     printed = succeed(server.folder, *ask, RELAYGEN_API_KEY=KEY)
     assert "\\boxed{" in printed
     assert re.search(r"\d+ tokens, \d+ % by the large model, \d+ hand-offs$", printed.strip())
+
+
+def test_a_question_to_what_is_no_address_is_one_line(server: Server) -> None:
+    ask = ("python", "-m", "stages.runtime.main", "ask", PROBLEM, "--url", "127.0.0.1:8000")
+    said = run(server.folder, *ask, RELAYGEN_API_KEY=KEY)
+    assert said.stderr == (
+        "error: --url 127.0.0.1:8000: not an address such as http://127.0.0.1:8000\n"
+    )
 
 
 def test_a_question_without_the_key_is_one_line(server: Server) -> None:
