@@ -45,7 +45,7 @@ from stages.serving import KEY
 from stages.serving.elsewhere import key_variable
 
 # {answers in flight: answers of one turn}
-ANSWERS = {1: 3, 4: 8, 16: 24, 32: 32}
+ANSWERS = {1: 2, 4: 8, 16: 24, 32: 32}
 REPEATS = 3
 RELAY, LARGE = "relaygen", "large"
 ROLES = ("large", "small")
