@@ -290,6 +290,36 @@ def throughput_against_latency(table: pl.DataFrame) -> Figure:
     return figure
 
 
+def policies_by_threshold(grid: pl.DataFrame) -> Figure:
+    """Draw a curve per policy against its threshold: L's share of the tokens, predicted speedup.
+
+    `grid`: rows of policies.csv of a replay. A policy without a threshold is a dashed line.
+    """
+    panels = {
+        "large_utilization": "Large model's tokens (%)",
+        "predicted_speedup": "Predicted speedup (\N{MULTIPLICATION SIGN})",
+    }
+    if grid["predicted_speedup"].is_null().all():
+        del panels["predicted_speedup"]
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.6), squeeze=False)
+    for part, (column, label) in zip(axes[0], panels.items(), strict=True):
+        for i, ((policy,), rows) in enumerate(grid.group_by("policy", maintain_order=True)):
+            named = display.shown(str(policy))
+            if rows["threshold"].is_null().any():
+                part.axhline(rows[column][0], color=color(i), lw=1, ls="--", label=named)
+                continue
+            part.plot(rows["threshold"], rows[column], marker=marker(i), color=color(i), ms=3,
+                      lw=1, label=named)  # fmt: skip
+        # Most margins are close to 1: the axis spreads them.
+        part.set(xscale="logit", xlabel="Threshold of the small model's margin", ylabel=label,
+                 ylim=(0, None))  # fmt: skip
+        part.xaxis.set_major_formatter("{x:g}")
+        part.xaxis.set_minor_formatter("")
+    outside_legend(axes[0, 0], columns=6)
+    figure.tight_layout()
+    return figure
+
+
 def median_answer(latency: pl.DataFrame) -> Row:
     """Return the relayed answer of median duration.
 

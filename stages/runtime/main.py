@@ -316,6 +316,31 @@ def replay(
 
 
 @command(
+    "relaygen replay-policies --pair demo",
+    "relaygen replay-policies --pair demo --policy small_token",
+)
+def replay_policies(
+    context: typer.Context,
+    pair: Annotated[str, typer.Option(help="A pair of params.yaml.")],
+    policy: Annotated[
+        str | None,
+        typer.Option(help="A line of tune.policies or methods; default: all of tune.policies."),
+    ] = None,
+    params: Params = Path("params.yaml"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; default: results/PAIR/replay.")
+    ] = None,
+    log: Log = None,
+) -> None:
+    """Show what policies would do on a pair's traces, for a grid of thresholds.
+
+    It reads the margins of the calibration set; no engine is needed. What the small model would
+    write instead of the large one is not known: `relaygen tune` asks it.
+    """
+    call("stages.replay_policies", context)
+
+
+@command(
     "relaygen pair check demo",
     "relaygen pair check demo --probe",
     "relaygen pair check --large models/my-large --small models/my-small --budget 6000",
