@@ -21,7 +21,7 @@ from stages.analysis.policy_grid import (
     with_margins,
 )
 from stages.analysis.replay import read_tokenizer
-from stages.analysis.tuning import candidates, thresholds
+from stages.analysis.tuning import at_content, candidates, thresholds
 from stages.config.params import load
 from stages.runtime import command_line
 from stages.tracking import provenance, recipes
@@ -50,8 +50,8 @@ def main() -> None:
     )
     tokenizer = read_tokenizer(folder / "problems/tokenizer.json")
     margins = read_parquet(files[1], MARGINS)
-    found = thresholds(margins, pair.family.content, QUANTILES)
-    found.pop(1.0, None)  # all tokens but a few would be the large model's
+    found = thresholds(at_content(margins, pair.family.content), QUANTILES)
+    found = [one for one in found if one.value < 1]  # at 1 nearly all would be the large model's
     tried = candidates(params.tune.model_copy(update={"policies": lines}), found)
 
     words = tuple(words_in(cues))

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from stages.analysis.replay import Counts, Replayed, Speeds, shown
 from stages.analysis.trace_files import Trace
-from stages.analysis.tuning import Candidate
+from stages.analysis.tuning import PAPER, Candidate
 from stages.analysis.walk import Margins, Walk, Walked
 from stages.config.schema import Params
 from stages.config.selection import filled
@@ -24,7 +24,6 @@ from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 from stages.tracking.frames import SPEEDS, read_csv
 
-PAPER = {"kind": "relay", "large": "large", "small": "small", "cues": "pair"}
 NOT_KNOWN = (
     "These are the large model's texts, with the small model's margins on them. What the small "
     "model would write instead, and whether it would be right, they do not say: that takes "
@@ -55,7 +54,7 @@ def lines_of(params: Params, name: str | None) -> dict[str, Row]:
     Raises UserError for a name that is no relay's.
     """
     if name is None:
-        return {"relaygen": PAPER, **params.tune.policies}
+        return {PAPER.name: PAPER.line, **params.tune.policies}
     relays = {
         key: method.model_dump(mode="json", exclude_none=True)
         for key, method in params.methods.items()

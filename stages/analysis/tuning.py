@@ -3,13 +3,14 @@
 All of it is about the calibration set; benchmarks play no part.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple
 
 import polars as pl
 
+from stages.analysis import mixture
 from stages.analysis.differences import difference_row
 from stages.config.schema import Pair, Tune
 from stages.config.tunable import is_open, with_threshold
@@ -17,6 +18,19 @@ from stages.runtime.errors import UserError
 from stages.tracking.files import Row
 
 DIGITS = 3  # of a threshold
+MIXTURE: Final = "mixture"
+BASE = {"kind": "relay", "large": "large", "small": "small", "cues": "pair"}
+
+
+class Threshold(NamedTuple):
+    """A margin to try. `quantile`: the share of the margins at content tokens below it.
+
+    `by`: how it was found, `quantile` or `mixture`.
+    """
+
+    value: float
+    quantile: float
+    by: Literal["quantile", "mixture"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,11 @@ class Candidate:
     line: dict[str, Any]
     quantile: float | None = None
     threshold: float | None = None
+    by: str | None = None
+
+
+LARGE = Candidate("large", {"kind": "single", "engine": "large", "cues": "none"})
+PAPER = Candidate("relaygen", BASE)
 
 
 @dataclass(frozen=True)
@@ -55,10 +74,8 @@ def check_problems(name: str, pair: Pair) -> None:
         )
 
 
-def thresholds(
-    margins: pl.DataFrame, content: str, quantiles: Sequence[float]
-) -> dict[float, float]:
-    """Return {threshold: quantile} of the small model's margins at content tokens of the traces.
+def at_content(margins: pl.DataFrame, content: str) -> pl.Series:
+    """Return the small model's margins at content tokens of the traces.
 
     `margins`: rows of margins.parquet. Raises UserError if no token has content.
     """
@@ -67,22 +84,78 @@ def thresholds(
     ]
     if counted.is_empty():
         raise UserError(f"no token of the traces matches the family's content: {content!r}")
-    found: dict[float, float] = {}
+    return counted
+
+
+def thresholds(counted: pl.Series, quantiles: Sequence[float]) -> list[Threshold]:
+    """Return quantiles of the margins that count, each value once."""
+    found: dict[float, Threshold] = {}
     for quantile in quantiles:
-        value = round(float(counted.quantile(quantile, "linear") or 0), DIGITS)
-        found.setdefault(min(1.0, max(10**-DIGITS, value)), quantile)
-    return found
+        value = rounded(float(counted.quantile(quantile, "linear") or 0))
+        found.setdefault(value, Threshold(value, quantile, "quantile"))
+    return list(found.values())
 
 
-def candidates(tune: Tune, found: Mapping[float, float]) -> Iterator[Candidate]:
+def rounded(value: float) -> float:
+    """Return a threshold as lines have it: in (0, 1]."""
+    return float(min(1.0, max(1 / 10**DIGITS, round(value, DIGITS))))
+
+
+def by_mixture(counted: pl.Series) -> Threshold:
+    """Return where two kinds of margins meet; UserError if there are not two."""
+    value = mixture.threshold(counted.to_numpy())
+    if value is None:
+        raise UserError(
+            "the small model's margins at content tokens are all of one kind: a mixture of two "
+            "Gaussians does not divide them; use quantiles"
+        )
+    return Threshold(rounded(value), float((counted < value).to_numpy().mean()), MIXTURE)
+
+
+def grid_thresholds(counted: pl.Series, tune: Tune) -> list[Threshold]:
+    """Return the thresholds that the block `tune` asks for, each value once."""
+    found = thresholds(counted, tune.quantiles)
+    more = [by_mixture(counted)] if tune.mixture else []
+    return found + [one for one in more if one.value not in {known.value for known in found}]
+
+
+def without_answers(
+    counted: pl.Series, tune: Tune, policy: str | None, by: str | None
+) -> Candidate:
+    """Return a policy with a threshold that no answer was asked for.
+
+    `by`: `mixture`, or a quantile. Raises UserError for a policy that has no threshold open.
+    """
+    if policy is None or not is_open(tune.policies.get(policy, {})):
+        have = ", ".join(name for name, line in tune.policies.items() if is_open(line))
+        raise UserError(f"--by needs --policy: a line of tune.policies with a threshold: {have}")
+    found = by_mixture(counted) if by == MIXTURE else thresholds(counted, [a_quantile(by)])[0]
+    (one,) = candidates(
+        tune.model_copy(update={"policies": {policy: tune.policies[policy]}}), [found]
+    )
+    return one
+
+
+def a_quantile(given: str | None) -> float:
+    """Return a number between 0 and 1; UserError if it is none."""
+    try:
+        value = float(given or "")
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        what = f"--by {given}" if given else "--policy needs --by"
+        raise UserError(f"{what}: give mixture, or a quantile between 0 and 1")
+    return value
+
+
+def candidates(tune: Tune, found: Sequence[Threshold]) -> Iterator[Candidate]:
     """Yield each policy with each threshold; one without an open threshold once."""
     for name, line in tune.policies.items():
         if not is_open(line):
             yield Candidate(name, line)
             continue
-        for threshold, quantile in found.items():
-            whole = with_threshold(line, threshold)
-            yield Candidate(f"{name}@{threshold}", whole, quantile, threshold)
+        for value, quantile, by in found:
+            yield Candidate(f"{name}@{value}", with_threshold(line, value), quantile, value, by)
 
 
 def rounds(n_candidates: int, first: int, n_problems: int) -> Iterator[tuple[int, int]]:
@@ -155,6 +228,7 @@ def table(outcomes: Sequence[Outcome], best: Outcome | None) -> pl.DataFrame:
     rows = [
         {
             "policy": one.candidate.name,
+            "by": one.candidate.by,
             "quantile": one.candidate.quantile,
             "threshold": one.candidate.threshold,
             "n_problems": one.n_problems,

@@ -407,11 +407,13 @@ class Throughput(Block):
 class Tune(Block):
     """Policies that `relaygen tune` chooses from. `quantiles`: of the small model's margins.
 
+    `mixture`: whether the margin is tried as well at which a mixture of two Gaussians divides them.
     `first_problems`: of the calibration set, in the first round. `max_loss`: points of Pass@1 that
     the chosen one may lose to the large model, there.
     """
 
     quantiles: list[Share] = Field(min_length=1)
+    mixture: bool = False
     first_problems: Positive
     max_loss: float = Field(ge=0)
     policies: dict[Name, Template] = Field(min_length=1)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+import yaml
 
+from stages.analysis.tuning import Candidate
 from stages.engine import server
 from stages.engine.server import Engine
 from stages.engine.spec import EngineSpec, specs
@@ -15,6 +17,8 @@ from stages.generation.answering import Task
 from stages.generation.answers import table
 from stages.methods.base import Method
 from stages.tracking import provenance
+from stages.tracking.files import Row, write_text
+from stages.tracking.notes import write_provenance
 from stages.tracking.recipes import Job
 
 
@@ -69,3 +73,10 @@ def panel(job: Job, cues: Sequence[str], logs: Path) -> Iterator[Panel]:
     """Have engines ready until the end of the block."""
     with ExitStack() as stack:
         yield Panel(job, cues, logs, stack)
+
+
+def write_line(chosen: Candidate | None, out: Path, origin: Row) -> None:
+    """Write the line to put under `methods:`, none if no policy is good enough."""
+    line = {"tuned": chosen.line} if chosen else {}
+    write_text(out / "chosen.yaml", yaml.safe_dump(line, sort_keys=False))
+    write_provenance(origin, out / "chosen.yaml")

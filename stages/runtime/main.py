@@ -525,10 +525,21 @@ def mine(
     call("stages.mine", context)
 
 
-@command("relaygen tune --pair demo")
+@command(
+    "relaygen tune --pair demo",
+    "relaygen tune --pair demo --policy small_token --by mixture",
+    "relaygen tune --pair demo --policy small_token --by 0.1",
+)
 def tune(
     context: typer.Context,
     pair: Annotated[str, typer.Option(help="A pair of params.yaml.")],
+    policy: Annotated[str | None, typer.Option(help="With --by: a line of tune.policies.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose without answers: mixture (two Gaussians of the margins), or a quantile."
+        ),
+    ] = None,
     params: Params = Path("params.yaml"),
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results; default: results/PAIR/tune.")

@@ -58,8 +58,8 @@ def test_every_rule_runs_an_entry_of_its_own_name() -> None:
 
 
 def test_every_stage_with_a_recipe_has_a_rule_and_an_entry() -> None:
-    # The others: the plan makes nothing, `recipes` writes the recipes themselves, `mine`, `tune` and
-    # `replay_policies` are no part of a run.
+    # The others: the plan makes nothing, `recipes` writes the recipes themselves; `mine`, `tune`
+    # and `replay_policies` are no part of a run.
     assert set(commands()) - OTHERS - {"plan"} == set(STAGES)
     assert set(STAGES) | {"plan", "recipes", "mine", "tune", "replay_policies"} == set(ENTRIES)
 

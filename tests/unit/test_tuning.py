@@ -13,9 +13,13 @@ from stages import tune
 from stages.analysis.tuning import (
     Candidate,
     Outcome,
+    Threshold,
+    at_content,
+    by_mixture,
     candidates,
     check_problems,
     chosen,
+    grid_thresholds,
     halved,
     rounds,
     thresholds,
@@ -45,23 +49,51 @@ def outcome(name: str, n: int, excess: float, share: float) -> Outcome:
 
 
 def test_thresholds_are_quantiles_of_the_margins_at_content_tokens_of_the_reasoning() -> None:
-    assert thresholds(MARGINS, "[0-9]", [0.0, 0.5, 1.0]) == {0.2: 0.0, 0.5: 0.5, 0.8: 1.0}
+    found = thresholds(at_content(MARGINS, "[0-9]"), [0.0, 0.5, 1.0])
+    assert [(one.value, one.quantile) for one in found] == [(0.2, 0.0), (0.5, 0.5), (0.8, 1.0)]
 
 
 def test_equal_thresholds_are_one() -> None:
-    assert thresholds(MARGINS, "so", [0.1, 0.9]) == {0.001: 0.1}
+    found = thresholds(at_content(MARGINS, "so"), [0.1, 0.9])
+    assert [(one.value, one.quantile) for one in found] == [(0.001, 0.1)]
 
 
 def test_traces_without_content_are_told_in_one_line() -> None:
     with pytest.raises(UserError, match=r"no token of the traces .* content: '\[A-D\]'"):
-        thresholds(MARGINS, "[A-D]", [0.5])
+        at_content(MARGINS, "[A-D]")
+
+
+# Half of the margins are low, half are close to 1.
+TWO_KINDS = pl.Series([0.2, 0.3, 0.4, 0.35, 0.25, 0.99, 0.995, 0.998, 0.992, 0.997])
+
+
+def test_the_mixtures_threshold_lies_between_two_kinds_of_margins() -> None:
+    found = by_mixture(TWO_KINDS)
+    assert 0.4 < found.value < 0.99
+    assert (found.quantile, found.by) == (0.5, "mixture")
+
+
+def test_margins_of_one_kind_are_told_in_one_line() -> None:
+    with pytest.raises(UserError, match="all of one kind"):
+        by_mixture(pl.Series([0.5] * 9))
+
+
+@pytest.mark.parametrize(
+    ("mixture", "by"), [(False, ["quantile"]), (True, ["quantile", "mixture"])]
+)
+def test_the_mixtures_threshold_is_tried_where_it_is_asked_for(
+    mixture: bool, by: list[str]
+) -> None:
+    block = PARAMS.tune.model_copy(update={"quantiles": [0.1], "mixture": mixture})
+    assert [one.by for one in grid_thresholds(TWO_KINDS, block)] == by
 
 
 def test_each_policy_is_tried_with_each_threshold_and_one_without_any_once() -> None:
     line = {"kind": "relay", "large": "large", "small": "small", "cues": "pair"}
     early = line | {"early": {"margin": "threshold"}}
     block = PARAMS.tune.model_copy(update={"policies": {"early": early, "plain": line}})
-    found = list(candidates(block, {0.2: 0.1, 0.9: 0.5}))
+    both = [Threshold(0.2, 0.1, "quantile"), Threshold(0.9, 0.5, "quantile")]
+    found = list(candidates(block, both))
     assert [one.name for one in found] == ["early@0.2", "early@0.9", "plain"]
     assert [one.line.get("early") for one in found] == [{"margin": 0.2}, {"margin": 0.9}, None]
 
@@ -192,3 +224,34 @@ def test_traces_that_are_there_already_cannot_be_answered_anew() -> None:
     pair = params_with("pairs.demo.calibration", traces).pair("demo")
     with pytest.raises(UserError, match=r"^pairs\.demo\.calibration: .* tune needs a problem set$"):
         check_problems("demo", pair)
+
+
+@pytest.mark.parametrize(("by", "expected"), [("mixture", (0.2, 0.8)), ("0.5", (0.49, 0.51))])
+def test_a_threshold_without_answers_needs_margins_alone(
+    calibrated: Path, monkeypatch: pytest.MonkeyPatch, by: str, expected: tuple[float, float]
+) -> None:
+    (calibrated / "problems/chains_calibration.parquet").unlink()
+    monkeypatch.setattr(Panel, "answers", None)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--policy", "small_token", "--by", by])
+    tune.main()
+    line = yaml.safe_load((calibrated / "tune/chosen.yaml").read_text())["tuned"]
+    assert expected[0] < line["early"]["margin"] < expected[1]
+    assert line["leave"] == {"at": "token", "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--by", "mixture"], r"^--by needs --policy: a line of tune\.policies .*small_token$"),
+        (["--policy", "nothing", "--by", "0.1"], "^--by needs --policy"),
+        (["--policy", "small_token"], "^--policy needs --by: give mixture, or a quantile"),
+        (["--policy", "small_token", "--by", "1.5"], r"^--by 1\.5: give mixture, or a quantile"),
+        (["--policy", "small_token", "--by", "much"], "^--by much: give mixture, or a quantile"),
+    ],
+)
+def test_a_choice_without_answers_that_lacks_something_is_one_line(
+    calibrated: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [*sys.argv, *options])
+    with pytest.raises(UserError, match=message):
+        tune.main()
