@@ -4,8 +4,10 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.analysis.acceptance import along, bin_width
 from stages.analysis.captions import captions
 from stages.analysis.plots import (
+    acceptance_along_answer,
     accuracy,
     cue_effects,
     margins_along_trace,
@@ -50,9 +52,11 @@ def main() -> None:
     speed = read_csv(args.speed, SPEEDS).filter(pl.col("speedup").is_not_null(), pair=args.pair)
     margins = read_parquet(args.margins, MARGINS)
     latency = read_parquet(args.latency, LATENCIES)
+    acceptance = along(latency, bin_width(settings.budget))
     texts = captions(
-        table, speed, cues, margins, latency, settings.min_segments, settings.speed_benchmark
-    )
+        table, speed, cues, margins, latency, settings.min_segments, settings.speed_benchmark,
+        acceptance,
+    )  # fmt: skip
     for name, (figure, made_from) in {
         "margins": (
             margins_along_trace(margins, selected, settings.cue_matching, settings.segment_ends),
@@ -66,6 +70,7 @@ def main() -> None:
             speed_against_accuracy(speed, table.filter(benchmark=settings.speed_benchmark)),
             [args.speed, args.table],
         ),
+        "acceptance": (acceptance_along_answer(acceptance), [args.latency]),
         "timeline": (timeline(latency), [args.latency]),
     }.items():
         origin = provenance.derived(job, made_from)

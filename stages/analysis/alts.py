@@ -11,6 +11,7 @@ DRAWN = {
     "margins": "Line: the small model's margin at each token of a trace, segments of cues shaded.",
     "cues": "Points with intervals: the effect of each candidate, largest first.",
     "throughput": "Curves, one per method: answers a minute against the median time of an answer.",
+    "acceptance": "Curves, one per method that drafts: tokens per step along the answer.",
     "timeline": "Bars along seconds: which model wrote when in one answer.",
 }
 

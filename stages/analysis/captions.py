@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from stages.analysis.acceptance import ends
 from stages.analysis.display import shown, sizes
 from stages.analysis.listing import FIGURES, LOAD_CAPTION
 from stages.analysis.load import pays_at
@@ -16,6 +17,7 @@ def captions(
     latency: pl.DataFrame,
     min_segments: int,
     speed_benchmark: str,
+    acceptance: pl.DataFrame,
 ) -> dict[str, str]:
     """Return {figure: its caption} from the tables that the figures are drawn from."""
     n, runs = speed.select("n_problems", "n_runs").row(0)
@@ -28,6 +30,7 @@ def captions(
         "tokens": f"{sizes(accuracy)} {pooled(accuracy)}".strip(),
         "speed": timed,
         "pareto": f"Speed: {timed} Pass@1: {sizes(accuracy.filter(benchmark=speed_benchmark))}",
+        "acceptance": f"{timed} {ends(acceptance)}",
         "timeline": f"{shown(answer['method'])}, {shown(speed_benchmark)}, "
         f"problem {answer['problem_id']}.",
     }

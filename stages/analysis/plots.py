@@ -320,6 +320,28 @@ def policies_by_threshold(grid: pl.DataFrame) -> Figure:
     return figure
 
 
+def acceptance_along_answer(table: pl.DataFrame) -> Figure:
+    """Draw a curve per method, tokens per step by where in the answer the step began.
+
+    `table`: see `acceptance.along`; without rows, no method drafts.
+    """
+    methods = table["method"].unique(maintain_order=True).to_list()
+    look = looks(methods)
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    for method in methods:
+        rows, i = table.filter(method=method), look[method]
+        value = rows["acceptance_length"].to_numpy()
+        axes.fill_between(rows["position"], rows["ci_low"], rows["ci_high"], color=color(i),
+                          alpha=0.2, lw=0)  # fmt: skip
+        axes.plot(rows["position"], value, marker=marker(i), color=color(i), ms=4, lw=1,
+                  label=display.shown(method))  # fmt: skip
+    axes.set(xlabel="Token of the answer", ylabel="Tokens per step")
+    if methods:
+        axes.set_ylim(bottom=1)  # the large model's own token
+        outside_legend(axes)
+    return figure
+
+
 def median_answer(latency: pl.DataFrame) -> Row:
     """Return the relayed answer of median duration.
 

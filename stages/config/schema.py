@@ -25,7 +25,8 @@ PROMPT_TOKENS = 2048  # of the context, beside the budget
 OUR_ARGS = (
     "model", "tokenizer", "revision", "tokenizer-revision", "served-model-name", "dtype",
     "max-model-len", "max-num-seqs", "tensor-parallel-size", "gpu-memory-utilization",
-    "enable-prefix-caching", "speculative-config", "enable-prompt-tokens-details",
+    "enable-prefix-caching", "speculative-config",
+    "per-request-spec-decode-metrics", "enable-prompt-tokens-details",
     "enable-scale-out", "middleware", "chat-template", "disable-uvicorn-access-log",
     "disable-log-stats", "host", "port", "uds", "api-key", "trust-remote-code",
 )  # fmt: skip

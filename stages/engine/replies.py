@@ -93,11 +93,30 @@ class TextChoice(Choice):
     message: Message
 
 
+class Speculation(Part):
+    """How many drafted tokens were accepted, step by step."""
+
+    per_step_accepted: list[int] = []
+
+
+class Metrics(Part):
+    """What the engine counted for this request."""
+
+    speculative_decoding: Speculation | None = None
+
+
 class TokensReply(Part):
     """The reply of the endpoint that takes and returns token ids."""
 
     choices: list[TokensChoice] = Field(min_length=1)
     usage: Usage
+    metrics: Metrics | None = None
+
+    @property
+    def accepted(self) -> tuple[int, ...]:
+        """Return the drafted tokens that each step accepted."""
+        drafted = self.metrics and self.metrics.speculative_decoding
+        return tuple(drafted.per_step_accepted) if drafted else ()
 
 
 class TextReply(Part):
@@ -117,6 +136,7 @@ def tokens_completion(content: bytes, request: Request) -> Completion:
     if len(choice.token_ids) > request.max_tokens:
         raise BadReplyError(f"{len(choice.token_ids)} tokens, {request.max_tokens} were asked for")
     found = completion(choice, reply.usage, choice.token_ids, choice.text, request)
+    found = replace(found, accepted=reply.accepted) if reply.accepted else found
     return replace(found, likeliest=likeliest(choice)) if request.logprobs else found
 
 

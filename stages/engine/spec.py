@@ -111,12 +111,13 @@ class EngineSpec:
 
     @property
     def _speculation(self) -> list[str]:
-        """Return the argument for speculative decoding; empty without it."""
+        """Return the arguments for speculative decoding; empty without it."""
         if not self.served.speculation:
             return []
         config = self.served.speculation.model_dump(exclude_none=True)
         config["num_speculative_tokens"] = config.pop("tokens")
-        return ["--speculative-config", json.dumps(config)]
+        drafts = ["--speculative-config", json.dumps(config)]
+        return [*drafts, "--per-request-spec-decode-metrics", "detailed"]
 
     @property
     def _given(self) -> list[str]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from stages.engine.client import RequestFailedError
@@ -88,11 +89,19 @@ class Answering:
         machine = self.start(task)
         started = time.monotonic()
         prompt_tokens = cached_tokens = 0
+        drafted: list[tuple[int, int]] = []
         async for step in self.steps(task, machine, clients):
             prompt_tokens += step.prompt_tokens
             cached_tokens += step.completion.cached_tokens
+            drafted += drafts(step.completion, step.prompt_tokens - len(task.prompt_ids))
         row = as_row(machine, time.monotonic() - started)
-        return {**row, "prompt_tokens": prompt_tokens, "cached_tokens": cached_tokens}
+        return {
+            **row,
+            "prompt_tokens": prompt_tokens,
+            "cached_tokens": cached_tokens,
+            "draft_at": [at for at, _ in drafted],
+            "draft_accepted": [accepted for _, accepted in drafted],
+        }
 
     def start(self, task: Task) -> Machine:
         """Return the machine that writes one answer."""
@@ -143,6 +152,23 @@ class Answering:
     def _decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids, special tokens included."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=False)
+
+
+def drafts(completion: Completion, begin: int) -> list[tuple[int, int]]:
+    """Return (where in the answer it began, drafted tokens that were accepted) of each step.
+
+    `begin`: tokens of the answer before the completion. Its first token comes with the prompt,
+    without a draft. Steps without a draft are not reported: where there are such, all others are
+    taken to be spread evenly.
+    """
+    sizes = [accepted + 1 for accepted in completion.accepted]
+    n = max(1, len(completion.token_ids) - 1)
+    stretch = max(1.0, n / max(1, sum(sizes)))
+    places = accumulate(sizes, initial=0)
+    return [
+        (begin + 1 + int(at * stretch), accepted)
+        for at, accepted in zip(places, completion.accepted, strict=False)
+    ]
 
 
 def as_row(machine: Machine, wall_s: float) -> Row:

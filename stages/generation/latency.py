@@ -39,6 +39,8 @@ SCHEMA = pl.Schema(
         **answers.SCHEMA,
         "drafts": pl.Int64(),
         "accepted": pl.Int64(),
+        "draft_at": pl.List(pl.Int32()),
+        "draft_accepted": pl.List(pl.Int32()),
         "other_load": pl.Float64(),
     }
 )

@@ -89,6 +89,7 @@ class Completion:
     `cached_tokens`: tokens of the prompt that were in the prefix cache. `likeliest`: log
     probabilities of the likeliest tokens at each position, in descending order, if asked for.
     `routed`: it ends before a token that is the other model's to write, and may be empty.
+    `accepted`: by step, how many drafted tokens the engine accepted; empty if it drafts none.
     """
 
     token_ids: list[int]
@@ -98,6 +99,7 @@ class Completion:
     cached_tokens: int = 0
     likeliest: tuple[tuple[float, ...], ...] = ()
     routed: bool = False
+    accepted: tuple[int, ...] = ()
 
 
 @dataclass

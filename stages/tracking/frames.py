@@ -66,7 +66,15 @@ SCORES = Kind(
 )
 LATENCIES = Kind(
     "latencies (results/PAIR/latency.parquet)",
-    {"method": pl.String, **ID, "wall_s": pl.Float64, "segments": pl.List, "drafts": pl.Int64},
+    {
+        "method": pl.String,
+        **ID,
+        "wall_s": pl.Float64,
+        "segments": pl.List,
+        "drafts": pl.Int64,
+        "draft_at": pl.List,
+        "draft_accepted": pl.List,
+    },
 )
 LOADS = Kind(
     "answers under load (results/PAIR/throughput.parquet)",

@@ -75,7 +75,9 @@ STAGES = {
     "load": Stage("pair", ("speed_benchmark",)),
     "answer_stage": Stage("pair", (*ANSWERS, "benchmarks", "scoring", "method")),
     "tables": Stage("run", ("run", "under_load", "published"), ("workflow/reference/paper.yaml",)),
-    "figures": Stage("pair", ("min_segments", "cue_matching", "segment_ends", "speed_benchmark")),
+    "figures": Stage(
+        "pair", ("min_segments", "cue_matching", "segment_ends", "speed_benchmark", "budget")
+    ),
     "excerpts": Stage("pair", ("method_names", "benchmarks", "speed_benchmark", "min_segments")),
     "report": Stage(
         "run",

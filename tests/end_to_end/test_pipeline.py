@@ -33,7 +33,17 @@ SPEED_COLUMNS = [
     "bound_percent", "cached_percent", "other_load", "n_problems", "n_runs", "paper_speedup",
     "paper_speedup_sd", "paper_large_utilization", "paper_large_utilization_sd",
 ]  # fmt: skip
-FIGURES = ("margins", "cues", "accuracy", "tokens", "speed", "pareto", "timeline", "throughput")
+FIGURES = (
+    "margins",
+    "cues",
+    "accuracy",
+    "tokens",
+    "speed",
+    "pareto",
+    "acceptance",
+    "timeline",
+    "throughput",
+)
 
 
 def without_times(path: Path) -> pl.DataFrame:

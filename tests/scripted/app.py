@@ -106,6 +106,13 @@ class Api:
         }
         return reply({"object": "list", "data": [model]})
 
+    def drafted(self, n: int) -> Json | None:
+        """What an engine that drafts says of `n` tokens: all but one of each step are accepted."""
+        if not (step := self.engine.drafts_tokens):
+            return None
+        sizes = [min(step, n - at) for at in range(0, n, step)]
+        return {"speculative_decoding": {"per_step_accepted": [size - 1 for size in sizes]}}
+
     async def generate(self, request: web.Request) -> web.StreamResponse:
         """Token ids there and back."""
         body = await self.body(request)
@@ -138,7 +145,7 @@ class Api:
             "prompt_token_id_logprobs": None,
             "prompt_token_ids": None,
             "mm_placeholders": None,
-            "metrics": None,
+            "metrics": self.drafted(len(text.token_ids)),
             "kv_transfer_params": None,
             "ec_transfer_params": None,
             "output_mode": mode,

@@ -66,9 +66,9 @@ def test_a_draft_head_on_the_hub_is_served_at_its_revision() -> None:
     (spec,) = engine_specs("eagle3", pair="qwen3")
     (large,) = engine_specs("large", pair="qwen3")
     at = len(spec.flags) - len(LAST)
-    speculation = spec.flags[at - 2 : at]
+    speculation = spec.flags[at - 4 : at]
     assert [flag for flag in spec.flags if flag not in speculation] == large.flags
-    assert speculation[0] == "--speculative-config"
+    assert speculation[::2] == ["--speculative-config", "--per-request-spec-decode-metrics"]
     assert json.loads(speculation[1]) == {
         "method": "eagle3",
         "model": "RedHatAI/Qwen3-32B-speculator.eagle3",

@@ -63,6 +63,12 @@ def test_a_stop_string_and_the_token_limit_end_a_completion() -> None:
     assert read(cut) == Completion([7, 8, 9], " so", "length", None, 1)
 
 
+def test_an_engine_that_drafts_says_what_each_step_accepted() -> None:
+    counted = {"speculative_decoding": {"mean_acceptance_length": 2.5, "per_step_accepted": [3, 0]}}
+    assert read(reply() | {"metrics": counted}).accepted == (3, 0)
+    assert read(reply() | {"metrics": None}).accepted == ()
+
+
 @pytest.mark.parametrize("stop_reason", [None, 2])
 def test_a_stop_token_is_the_models_own_end(stop_reason: int | None) -> None:
     assert read(reply(stop_reason=stop_reason)).stop is None
