@@ -19,11 +19,18 @@ from stages.runtime.errors import UserError
 
 
 class Bound(TypedDict):
-    """The cost of hand-offs, and the speedup without it; None without hand-offs."""
+    """The cost of hand-offs, and the speedup without it; None without hand-offs.
+
+    A token of the answer takes `large_ms` + `small_ms` + `between_ms`: of each model, by the time
+    that its tokens take alone, and of all else, which is hand-offs, routers and dropped tokens.
+    """
 
     handoff_ms: float | None
     bound: float | None
     bound_percent: float | None
+    large_ms: float | None
+    small_ms: float | None
+    between_ms: float | None
 
 
 class SpeedRow(Bound):
@@ -77,12 +84,23 @@ def bound(
     """
     switches, wall_s = int(answers["n_switches"].sum()), float(answers["wall_s"].sum())
     if not switches or not set(roles) <= costs.keys():
-        return {"handoff_ms": None, "bound": None, "bound_percent": None}
-    free_s = sum(float(answers[f"{model_of(role)}_tokens"].sum()) * costs[role] for role in roles)
+        return {
+            "handoff_ms": None, "bound": None, "bound_percent": None,
+            "large_ms": None, "small_ms": None, "between_ms": None,
+        }  # fmt: skip
+    n_tokens = int(answers["large_tokens"].sum()) + int(answers["small_tokens"].sum())
+    by_model = {
+        model_of(role): float(answers[f"{model_of(role)}_tokens"].sum()) * costs[role]
+        for role in roles
+    }
+    free_s = sum(by_model.values())
     return {
         "handoff_ms": 1000 * (wall_s - free_s) / switches,
         "bound": large_s / free_s,
         "bound_percent": 100 * free_s / wall_s,
+        "large_ms": 1000 * by_model["large"] / n_tokens,
+        "small_ms": 1000 * by_model["small"] / n_tokens,
+        "between_ms": 1000 * (wall_s - free_s) / n_tokens,
     }
 
 

@@ -30,8 +30,9 @@ CUE_COLUMNS = [
 SPEED_COLUMNS = [
     "pair", "method", "speedup", "speedup_sd", "ci_low", "ci_high", "large_utilization",
     "large_utilization_sd", "tokens_per_s", "acceptance_length", "handoff_ms", "bound",
-    "bound_percent", "cached_percent", "other_load", "n_problems", "n_runs", "paper_speedup",
-    "paper_speedup_sd", "paper_large_utilization", "paper_large_utilization_sd",
+    "bound_percent", "large_ms", "small_ms", "between_ms",
+    "cached_percent", "other_load", "n_problems", "n_runs", "paper_speedup", "paper_speedup_sd",
+    "paper_large_utilization", "paper_large_utilization_sd",
 ]  # fmt: skip
 FIGURES = (
     "margins",

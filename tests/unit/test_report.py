@@ -38,6 +38,7 @@ ROWS: dict[str, Row] = {
         "method": "large", "speedup": 1.0, "speedup_sd": 0.0, "ci_low": 1.0, "ci_high": 1.0,
         "large_utilization": 100.0, "large_utilization_sd": 0.0, "tokens_per_s": 1.0,
         "acceptance_length": None, "handoff_ms": None, "bound": None, "bound_percent": None,
+        "large_ms": None, "small_ms": None, "between_ms": None,
         "cached_percent": 0.0, "other_load": 0.0, "n_problems": 2, "n_runs": 2,
         "paper_speedup": None, "paper_speedup_sd": None, "paper_large_utilization": None,
         "paper_large_utilization_sd": None,

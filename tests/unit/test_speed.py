@@ -37,6 +37,16 @@ def test_the_bound_prices_each_models_tokens_at_its_own_speed() -> None:
     assert found["bound_percent"] == pytest.approx(100 * 11 / 12)
 
 
+def test_the_time_of_a_token_is_split_into_both_models_and_what_is_between() -> None:
+    answers = pl.DataFrame(
+        {"n_switches": [4], "wall_s": [12.0], "large_tokens": [100], "small_tokens": [100]}
+    )
+    found = bound(answers, 22.0, ("large", "small"), {"large": 0.1, "small": 0.01})
+    split = (found["large_ms"], found["small_ms"], found["between_ms"])
+    assert split == pytest.approx((50, 5, 5))
+    assert sum(filter(None, split)) == pytest.approx(1000 * 12 / 200)
+
+
 def test_there_is_no_bound_without_hand_offs_or_without_an_engine_timed_alone() -> None:
     answers = pl.DataFrame(
         {"n_switches": [0], "wall_s": [5.0], "large_tokens": [60], "small_tokens": [50]}
