@@ -94,9 +94,9 @@ class TextChoice(Choice):
 
 
 class Speculation(Part):
-    """How many drafted tokens were accepted, step by step."""
+    """How many drafted tokens were accepted, step by step; None if no step had any."""
 
-    per_step_accepted: list[int] = []
+    per_step_accepted: list[int] | None = None
 
 
 class Metrics(Part):
@@ -116,7 +116,7 @@ class TokensReply(Part):
     def accepted(self) -> tuple[int, ...]:
         """Return the drafted tokens that each step accepted."""
         drafted = self.metrics and self.metrics.speculative_decoding
-        return tuple(drafted.per_step_accepted) if drafted else ()
+        return tuple((drafted and drafted.per_step_accepted) or ())
 
 
 class TextReply(Part):

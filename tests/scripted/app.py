@@ -106,9 +106,13 @@ class Api:
         }
         return reply({"object": "list", "data": [model]})
 
-    def drafted(self, n: int) -> Json | None:
-        """What an engine that drafts says of `n` tokens: all but one of each step are accepted."""
-        if not (step := self.engine.drafts_tokens):
+    def drafted(self, text: Text) -> Json | None:
+        """What an engine that drafts says of a text: all but one token of each step are accepted.
+
+        The real server says nothing of one that ends at a stop string.
+        """
+        step, n = self.engine.drafts_tokens, len(text.token_ids)
+        if not step or isinstance(text.stop, str):
             return None
         sizes = [min(step, n - at) for at in range(0, n, step)]
         return {"speculative_decoding": {"per_step_accepted": [size - 1 for size in sizes]}}
@@ -145,7 +149,7 @@ class Api:
             "prompt_token_id_logprobs": None,
             "prompt_token_ids": None,
             "mm_placeholders": None,
-            "metrics": self.drafted(len(text.token_ids)),
+            "metrics": self.drafted(text),
             "kv_transfer_params": None,
             "ec_transfer_params": None,
             "output_mode": mode,

@@ -66,7 +66,14 @@ def test_a_stop_string_and_the_token_limit_end_a_completion() -> None:
 def test_an_engine_that_drafts_says_what_each_step_accepted() -> None:
     counted = {"speculative_decoding": {"mean_acceptance_length": 2.5, "per_step_accepted": [3, 0]}}
     assert read(reply() | {"metrics": counted}).accepted == (3, 0)
-    assert read(reply() | {"metrics": None}).accepted == ()
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [None, {"speculative_decoding": None}, {"speculative_decoding": {"per_step_accepted": None}}],
+)
+def test_a_request_without_a_step_that_drafts_is_an_answer_too(counted: Any) -> None:
+    assert read(reply() | {"metrics": counted}).accepted == ()
 
 
 @pytest.mark.parametrize("stop_reason", [None, 2])
