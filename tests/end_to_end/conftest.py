@@ -49,7 +49,7 @@ def reduced() -> dict[str, Any]:
         benchmark["n_problems"] = 2
     params["infer"]["concurrency"] = 1
     params["cues"]["min_segments"] = 1
-    for name in ("eagle3", "draft", "ngram", "spec_think"):
+    for name in ("eagle3", "draft", "ngram", "spec_think", "r2r", "r2r_entropy"):
         del params["methods"][name]
     params["ablation"]["methods"] = {
         "all_candidates": params["ablation"]["methods"]["all_candidates"]

@@ -13,8 +13,11 @@ from tests.end_to_end.conftest import checkout, run
 pytestmark = pytest.mark.end_to_end
 
 METHODS = {
-    "qwen3": ["small", "large", "eagle3", "draft", "spec_think", "relaygen", "relaygen_eagle3"],
-    "r1": ["small", "large", "ngram", "spec_think", "relaygen"],
+    "qwen3": [
+        *("small", "large", "eagle3", "draft", "spec_think", "r2r_entropy"),
+        *("relaygen", "relaygen_eagle3"),
+    ],
+    "r1": ["small", "large", "ngram", "spec_think", "r2r_entropy", "relaygen"],
 }
 VARIANTS = ["all_candidates", "mined", "boundary", "answer_by_large"]
 SHARDS = 8

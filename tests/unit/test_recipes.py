@@ -20,7 +20,8 @@ from tests.unit.conftest import changed, edited, read_texts_anew
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("project")]
 
-HAD = ("small", "large", "eagle3", "draft", "spec_think", "relaygen", "relaygen_eagle3")
+ROUTED = ("r2r", "r2r_entropy")
+HAD = ("small", "large", "eagle3", "draft", "spec_think", *ROUTED, "relaygen", "relaygen_eagle3")
 METHODS = (*HAD, "ngram")  # for which the pair has no engine
 TIMED = ("latency", "throughput")
 RELAYS = ("relaygen", "relaygen_eagle3")
@@ -208,7 +209,12 @@ def test_a_setting_that_shapes_answers_is_in_the_recipe_of_all(
 def test_further_arguments_of_an_engine_change_what_it_writes_and_reads() -> None:
     small = {"model": "demo_pair/small", "args": {"block-size": 16}}
     params = params_with("pairs.demo.engines.small", small)
-    assert answers_that_differ(demo(), params) == {"small", "spec_think", *RELAYS, *VARIANTS}
+    assert answers_that_differ(demo(), params) == {
+        *("small", "spec_think"),
+        *ROUTED,
+        *RELAYS,
+        *VARIANTS,
+    }
 
 
 def test_a_benchmarks_own_words_change_its_prompts_alone(before: dict[Target, Row]) -> None:
@@ -392,7 +398,7 @@ def test_weights_change_what_is_written_with_them_and_no_prompt(
     with edited("demo_pair/small/model.safetensors", end="other"):
         found = stale(before, made(demo()))
         after = everyones(demo())
-    by_the_small_one = {"small", "draft", "spec_think", *RELAYS, *VARIANTS}
+    by_the_small_one = {"small", "draft", "spec_think", *ROUTED, *RELAYS, *VARIANTS}
     assert stages_of(found) == {"margins", "infer", *TIMED, "answer_stage"}
     assert names_of(found, "infer") == by_the_small_one
     assert {name for name in kept if kept[name] != after[name]} == by_the_small_one
@@ -625,7 +631,7 @@ def test_only_answers_of_methods_with_routers_depend_on_the_plugin() -> None:
     params = routed(router="entropy")
     by_name = everyones(params) | {"r2r": answers(params, "r2r")}
     with_plugin = {name for name, one in by_name.items() if "stages.engine.routing" in one["code"]}
-    assert with_plugin == {"r2r"}
+    assert with_plugin == set(ROUTED)
 
 
 def test_a_router_counts_by_what_is_in_its_file_and_not_by_its_place(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_engines_that_share_a_gpu_hold_it_together() -> None:
 
 def test_methods_with_the_same_engines_share_them() -> None:
     groups = [[str(one) for one in group] for group in together(found("demo"))]
-    assert ["spec_think", "relaygen"] in groups
+    assert ["spec_think", "r2r", "r2r_entropy", "relaygen"] in groups
     assert ["large"] in groups
     assert ["large x 2"] in groups
 

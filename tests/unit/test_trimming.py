@@ -121,7 +121,8 @@ def test_answers_by_mined_words_stay_where_the_words_are_not_here() -> None:
     latency = fill_latency(relaygen=["Thus"], relaygen_eagle3=["Thus"])
     assert used(latency)
     assert found()[latency].about == (
-        "latency: small, large, eagle3, draft, spec_think, relaygen, relaygen_eagle3"
+        "latency: small, large, eagle3, draft, spec_think, r2r, r2r_entropy, "
+        "relaygen, relaygen_eagle3"
     )
 
 
