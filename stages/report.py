@@ -21,7 +21,8 @@ def main() -> None:
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True)
     job = recipes.begin("report", args)
     run, under_load = job.settings.run, job.settings.under_load
-    write_text(args.out, template.render(**content(args.results, run, under_load)))
+    page = content(args.results, job.settings.published, under_load)
+    write_text(args.out, template.render(**page))
     write_provenance(provenance.derived(job, used(args.results, run, under_load)), args.out)
 
 

@@ -3,11 +3,12 @@
 import base64
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 from markupsafe import Markup
 
 from stages import view
@@ -15,8 +16,9 @@ from stages.analysis.alts import alt
 from stages.analysis.display import COLUMNS, shown
 from stages.analysis.findings import findings
 from stages.analysis.listing import FIGURES, FIGURES_FROM, OF_LOAD, TABLES, TABLES_FROM
-from stages.analysis.paper_tables import GRIDS
+from stages.analysis.paper_tables import GRIDS, REFERENCE
 from stages.analysis.reading import within
+from stages.analysis.what_ran import beside_paper
 from stages.runtime.durations import spelled
 from stages.tracking import provenance
 from stages.tracking.files import Row
@@ -36,14 +38,21 @@ IN_SCRIPT = str.maketrans({"<": "\\u003c", "\u2028": "\\u2028", "\u2029": "\\u20
 Content = dict[str, Any]
 
 
-def content(results: Path, pairs: Sequence[str], under_load: Sequence[str] = ()) -> Content:
+def content(
+    results: Path, published: Mapping[str, str | None], under_load: Sequence[str] = ()
+) -> Content:
     """Return what the page shows, as the template expects it.
 
-    `under_load`: the pairs that were measured under load.
+    `published`: {pair: which of the paper's it is}. `under_load`: the pairs that were measured so.
     """
-    most = MOST_BYTES // len(pairs)
+    most = MOST_BYTES // len(published)
+    setup = yaml.safe_load(REFERENCE.read_text(encoding="utf-8"))["setup"]
     return {
-        "pairs": [pair_content(results, pair, most, pair in under_load) for pair in pairs],
+        "pairs": [
+            pair_content(results, pair, most, pair in under_load)
+            | {"facts": beside_paper(read_excerpts(results, pair)["facts"], setup, name)}
+            for pair, name in published.items()
+        ],
         "view": {name.partition(".")[2]: Markup(view.part(name)) for name in view.PARTS},
     }
 
@@ -73,7 +82,6 @@ def pair_content(
         "origin": origin(results / "tables" / "accuracy.csv", pair),
         "tables": [table_content(pair, *one) for one in tables.items() if len(one[1])],
         "figures": [figure_content(results, pair, name, tables) for name in figures_of(under_load)],
-        "facts": excerpts["facts"],
         "took": [(stage, spelled(seconds)) for stage, seconds in excerpts["seconds"].items()],
         "cues": cue_content(excerpts["cues"], excerpts["min_segments"]),
         "full": [(name, *in_full(tables[name])) for name in IN_FULL],

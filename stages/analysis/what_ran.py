@@ -41,6 +41,20 @@ def facts(origins: Sequence[Row], prompts: Mapping[str, Mapping[str, str]]) -> F
     ]
 
 
+def beside_paper(
+    own: Sequence[tuple[str, str]], setup: Mapping[str, Mapping[str, str]], published: str | None
+) -> list[tuple[str, str, str]]:
+    """Return (what, value, the paper's value where it is another one).
+
+    `setup`: the paper's, for all of its pairs and for each. `published`: which of them this one is;
+    a pair that is none of them has models and sampling of its own.
+    """
+    papers = {**setup["all"], **(setup[published] if published else {})}
+    return [
+        (what, value, "" if papers.get(what, "") in value else papers[what]) for what, value in own
+    ]
+
+
 def models(origins: Sequence[Row], flags: Sequence[tuple[str, list[str]]]) -> Facts:
     """Return a line per engine: its model as it was named, and its revision or digest."""
     known = {role: model for one in origins for role, model in one["models"].items()}

@@ -296,6 +296,7 @@ class Pair(Block):
     cues: str = Field("mined", description="mined, published, or a file of cues")
     cue_matching: Literal["boundary", "substring"] = "boundary"
     min_segments: Positive | None = Field(None, description="in place of cues.min_segments")
+    concurrency: Positive | None = Field(None, description="in place of infer.concurrency")
     router: str | None = Field(None, description="R2R's router of the small model: a file")
     as_released: AsReleased = Field(default_factory=AsReleased)
     calibration: Calibration = Field([CALIBRATION], validate_default=True)

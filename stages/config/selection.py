@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.config.schema import Params
+from stages.config.schema import Infer, Params
 from stages.methods import AnyMethod
 from stages.methods.base import OF_PAIR
 
@@ -55,6 +55,12 @@ def filled(params: Params, pair: str, method: AnyMethod) -> AnyMethod:
     if OF_PAIR in method.routers.values() and settings.router:
         left_open["router"] = settings.router
     return method.model_copy(update=left_open)
+
+
+def infer_of(params: Params, pair: str | None) -> Infer:
+    """Return how answers are asked for, with the pair's own number in flight if it has one."""
+    own = params.pair(pair).concurrency if pair else None
+    return params.infer.model_copy(update={"concurrency": own}) if own else params.infer
 
 
 def cues_of(params: Params, pair: str, name: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from stages.config.contenders import contenders, together
-from stages.config.selection import methods_of, variants_of
+from stages.config.selection import infer_of, methods_of, variants_of
 from stages.engine import gpus, server
 from stages.engine.spec import EngineSpec, replicated, specs
 from stages.planning.pair import PlannedPair
@@ -32,7 +32,7 @@ class Job:
 
 def jobs(pair: PlannedPair) -> list[Job]:
     """Return every start of engines, in the pipeline's order."""
-    n, shards = pair.params.infer.concurrency, pair.params.infer.shards
+    n, shards = infer_of(pair.params, pair.name).concurrency, pair.params.infer.shards
     methods, variants = methods_of(pair.params, pair.name), variants_of(pair.params, pair.name)
     every = tuple(dict.fromkeys(chain.from_iterable(m.roles for m in methods.values())))
     return [

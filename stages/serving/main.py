@@ -228,6 +228,7 @@ def main() -> None:
     args = arguments()
     command_line.start_log(args.log or LOGS / "serve.log")
     params = load(args.params)
+    params = params.model_copy(update={"infer": selection.infer_of(params, args.pair)})
     key, is_new = key_of(args.key_file)
     if is_new and not is_loopback(args.host):
         raise UserError(f"--host {args.host}: others can reach it: give a key of your own ({KEY})")

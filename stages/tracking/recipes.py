@@ -21,6 +21,7 @@ import yaml
 
 from stages.config.params import load
 from stages.config.schema import Engines, Infer, Model, Params
+from stages.config.selection import infer_of
 from stages.config.settings import Settings
 from stages.engine import identity
 from stages.methods.base import ENTROPY, Method
@@ -91,7 +92,8 @@ def begin(stage: str, args: Namespace) -> Job:
 def job_of(params: Params, target: Target) -> Job:
     """Return what `target` starts from."""
     settings = settings_of(params, target)
-    return Job(target, recipe_of(target, settings), settings, params.engines, params.infer)
+    infer = infer_of(params, target.pair)
+    return Job(target, recipe_of(target, settings), settings, params.engines, infer)
 
 
 def write_all(params: Params) -> dict[Target, Row]:

@@ -81,9 +81,9 @@ STAGES = {
     "excerpts": Stage("pair", ("method_names", "benchmarks", "speed_benchmark", "min_segments")),
     "report": Stage(
         "run",
-        ("run", "under_load"),
-        ("workflow/report.html.j2", "stages/view/answer.css", "stages/view/answer.html",
-         "stages/view/answer.js"),
+        ("run", "under_load", "published"),
+        ("workflow/report.html.j2", "workflow/reference/paper.yaml", "stages/view/answer.css",
+         "stages/view/answer.html", "stages/view/answer.js"),
     ),
 }  # fmt: skip
 UNDER_LOAD = ("throughput", "load")  # stages of the pairs in throughput.run alone

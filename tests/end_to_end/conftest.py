@@ -48,6 +48,7 @@ def reduced() -> dict[str, Any]:
     for benchmark in pair["benchmarks"].values():
         benchmark["n_problems"] = 2
     params["infer"]["concurrency"] = 1
+    del pair["concurrency"]
     params["cues"]["min_segments"] = 1
     for name in ("eagle3", "draft", "ngram", "spec_think", "r2r", "r2r_entropy"):
         del params["methods"][name]

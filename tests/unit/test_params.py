@@ -12,7 +12,7 @@ from stages.config import catalogue, checks, families, names
 from stages.config.families import Family
 from stages.config.params import load
 from stages.config.schema import Pair
-from stages.config.selection import methods_of, skip_reason, variants_of, with_defaults
+from stages.config.selection import infer_of, methods_of, skip_reason, variants_of, with_defaults
 from stages.planning import assumptions
 from stages.runtime.errors import UserError
 
@@ -509,6 +509,11 @@ def with_r2r(folder: Path, **line: Any) -> Path:
     """params.yaml with a method that routes tokens."""
     given = {"kind": "token_route", "large": "large", "small": "small", "cues": "none", **line}
     return file_with(folder, "methods.r2r", given)
+
+
+def test_a_pair_has_its_own_number_in_flight_or_the_usual_one() -> None:
+    params = load(Path("params.yaml"))
+    assert [infer_of(params, name).concurrency for name in ("demo", "qwen3", None)] == [32, 16, 16]
 
 
 def test_a_method_takes_the_router_of_its_pair() -> None:

@@ -429,7 +429,11 @@ def test_a_model_that_lies_elsewhere_is_the_same_model(before: dict[Target, Row]
             ("candidates:", "candidates:\n- Surely"),
             {("cues", None), ("cue_set", "all_candidates")},
         ),
-        ("workflow/reference/paper.yaml", ("qwen3:", "qwen4:"), {("tables", None)}),
+        (
+            "workflow/reference/paper.yaml",
+            ("qwen3:", "qwen4:"),
+            {("tables", None), ("report", None)},
+        ),
         ("workflow/report.html.j2", ("<html", "<html "), {("report", None)}),
         ("stages/view/answer.js", ("class", "class "), {("report", None)}),
         ("stages/view/answer.css", ("body", "main"), {("report", None)}),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stages.analysis.what_ran import durations, facts
+from stages.analysis.what_ran import beside_paper, durations, facts
 from stages.runtime.durations import spelled
 
 pytestmark = pytest.mark.unit
@@ -46,6 +46,21 @@ def test_what_differed_between_runs_is_said_for_each() -> None:
 def test_a_prompt_names_the_benchmarks_that_are_asked_in_it() -> None:
     said = dict(facts([origin()], {"aime25": {"plain": "{problem}"}, "x": {"plain": "{problem}"}}))
     assert said["Prompt, plain (AIME 2025, x)"] == "{problem}"
+
+
+SETUP = {"all": {"Seed": "7", "Engine": "vllm 0"}, "qwen3": {"Model, large": "folder/large"}}
+
+
+def test_the_papers_value_stands_beside_what_differs_from_it_alone() -> None:
+    rows = {what: paper for what, _, paper in beside_paper(facts([origin()], {}), SETUP, "qwen3")}
+    assert {what for what, paper in rows.items() if paper} == {"Engine"}
+    assert rows["Engine"] == "vllm 0"
+
+
+def test_a_pair_that_is_none_of_the_papers_has_models_of_its_own() -> None:
+    setup = {**SETUP, "qwen3": {"Model, large": "another"}}
+    rows = {what: paper for what, _, paper in beside_paper(facts([origin()], {}), setup, None)}
+    assert rows["Model, large"] == ""
 
 
 def test_the_jobs_of_a_stage_are_added_up(tmp_path: Path) -> None:
