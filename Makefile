@@ -57,7 +57,7 @@ test: setup ## Run all tests: unit, integration with real engines, end to end (2
 test-fast: setup ## Run the unit tests: no engine, no pipeline (1 minute)
 	pytest --numprocesses auto --quiet tests/unit
 
-test-gpu: setup ## Test engines on this machine's GPU; after `make setup VARIANT=cuda` (5 minutes)
+test-gpu: setup ## Test engines on this machine's GPU; after `make setup VARIANT=cuda` (the first time perhaps 10 minutes)
 	pytest -m gpu tests/gpu
 
 lint: setup ## Check style, types and the workflow; change nothing (1 minute, then 10 seconds)

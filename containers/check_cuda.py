@@ -36,6 +36,9 @@ IMPORTED = (
     "vllm.model_executor.models.qwen2",
     "vllm.model_executor.models.qwen3",
     "vllm.model_executor.models.llama_eagle3",
+    # Warming up kernels imports these whatever the model is; both need torchvision.
+    "vllm.model_executor.models.qwen3_vl",
+    "vllm.model_executor.warmup.minimax_m3_msa_warmup",
 )
 H100: dict[str, Callable[..., Any]] = {
     "nvmlInit": lambda: None,
