@@ -406,7 +406,7 @@ def test_what_a_pair_was_measured_at_counts_before_what_is_assumed(tmp_path: Pat
     assumed, known = planned(tmp_path, "demo"), planned(tmp_path, "demo", measured=own)
     before, after = (line(pair, "relaygen", "chains_long") for pair in (assumed, known))
     assert after.tokens == 60 * 100
-    assert after.hours / before.hours == pytest.approx(100 * 10 / (660 * 14.4 / 1.85))
+    assert after.hours / before.hours == pytest.approx(100 * 10 / (660 * 17.2 / 1.92))
     assert line(known, "large", "chains_long") == line(assumed, "large", "chains_long")
 
 
@@ -432,7 +432,7 @@ def test_answers_slow_each_other_as_they_were_measured_to(tmp_path: Path) -> Non
 
 
 def test_a_relay_is_timed_by_the_large_model_that_was_measured(tmp_path: Path) -> None:
-    pair = planned(tmp_path, "demo", measured=Measured({}, {"large": 18.5}))
+    pair = planned(tmp_path, "demo", measured=Measured({}, {"large": 19.2}))
     assert estimates.ms_per_token(pair, "relaygen") == pytest.approx(10)
 
 
