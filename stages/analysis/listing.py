@@ -7,9 +7,7 @@ every start of the workflow reads this module.
 
 # {name: what the report says above the table}
 TABLES = {
-    "policies": "Accuracy against the large model's share of the tokens, in percent, and speedup; "
-    "intervals of 95 % over problems. Dominated by: methods that are shown to be better in one of "
-    "accuracy and share and not shown to be worse in the other (paired bootstrap over problems).",
+    "policies": "Utilization: the large model's share of all tokens.",
     "accuracy": "Below each value its 95 % interval. Cut off: answers that the budget ended; they "
     "count among those without a final answer, too.",
     "differences": "Better or worse: the 95 % interval does not hold 0.",

@@ -142,13 +142,18 @@ def policies_grid(pair: str, table: pl.DataFrame) -> Grid:
         *value_column(table, "Pass@1 (%)", "pass_at_1", best=False, digits=1),
         *value_column(table, "utilization (%)", "large_utilization", best=False, digits=1),
         *value_column(table, "speedup", "speedup", best=False),
-        column_of([by or "" for by in table["dominated_by"]], "dominated by"),
+        column_of([methods_in(by or "") for by in table["dominated_by"]], "dominated by"),
     ]
     notes = (
         "Dominated: another method is shown to be better in accuracy or utilization, and is not "
         "shown to be worse in the other (95 % intervals, paired bootstrap over problems)."
     )
     return grid(f"Accuracy against the large model's share, pair {pair}", columns, notes)
+
+
+def methods_in(listed: str) -> str:
+    """Return a list of methods as they are printed; a name of two words may hold a comma."""
+    return "; ".join(shown(name) for name in listed.split(", "))
 
 
 def speed_grid(pair: str, table: pl.DataFrame) -> Grid:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from stages.analysis.paper_tables import answer_stage_grid, speed_grid
+from stages.analysis.paper_tables import answer_stage_grid, policies_grid, speed_grid
 from stages.analysis.table_grid import markdown
 from stages.runtime.errors import UserError
 from stages.tables import joined
@@ -63,3 +63,10 @@ def test_tables_without_a_row_are_joined(tmp_path: Path) -> None:
 def test_a_table_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"speed\.csv: no such file"):
         joined([tmp_path / "speed.csv"])
+
+
+def test_who_dominates_is_said_by_the_names_of_the_other_columns() -> None:
+    row = {"method": "large", "benchmark": "aime25", "pass_at_1": 70.0, "large_utilization": 100.0}
+    beside = {"pair": "qwen3", "speedup": 1.0, "dominated_by": "r2r_entropy, relaygen"}
+    printed = markdown(policies_grid("qwen3", pl.DataFrame([row | beside])))
+    assert "| R2R, by entropy; RelayGen |" in printed
