@@ -109,7 +109,10 @@ class Wanted:
 
 @dataclass
 class Ended:
-    """How an answer ended, and what it took. `cached_tokens`: of the client's own prompt."""
+    """How an answer ended, and what it took. `cached_tokens`: of the client's own prompt.
+
+    Of several answers to a prompt, the first alone has the prompt's tokens: it is counted once.
+    """
 
     finish_reason: str
     prompt_tokens: int
@@ -235,10 +238,11 @@ class Writing:
         by: tuple[ModelName, ...] = ("large", "small")
         tokens = {one: answer.tokens_by(one) + self.under_way.get(one, 0) for one in by}
         reasoning = sum(one.n_tokens for one in answer.segments if one.stage == "reasoning")
+        first = self.wanted.index == 0
         return Ended(
             finish_reason,
-            len(self.wanted.prompt_ids),
-            self.cached_tokens,
+            len(self.wanted.prompt_ids) if first else 0,
+            self.cached_tokens if first else 0,
             reasoning,
             tokens,
             answer.n_switches,

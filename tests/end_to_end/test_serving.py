@@ -191,6 +191,14 @@ def test_the_first_of_several_choices_is_the_one_that_comes_alone(server: Server
     assert server.chat(n=2).choices[0].message.content == alone
 
 
+def test_a_prompt_is_counted_once_however_many_choices_it_has(server: Server) -> None:
+    alone, several = (server.chat(n=n).usage for n in (1, 3))
+    assert alone
+    assert several
+    assert several.prompt_tokens == alone.prompt_tokens
+    assert several.completion_tokens > alone.completion_tokens
+
+
 def test_a_limit_of_tokens_is_kept_and_said(server: Server) -> None:
     reply = server.chat(max_tokens=20)
     assert reply.choices[0].finish_reason == "length"
