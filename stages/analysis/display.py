@@ -12,7 +12,7 @@ NAMES = {
     "relaygen_eagle3": "RelayGen + Eagle-3",
     "spec_think": "Speculative Thinking",
     "r2r": "R2R",
-    "r2r_entropy": "R2R, by entropy",
+    "r2r_entropy": "R2R by entropy",
     "aime24": "AIME 2024",
     "aime25": "AIME 2025",
     "aime26": "AIME 2026",

@@ -152,8 +152,8 @@ def policies_grid(pair: str, table: pl.DataFrame) -> Grid:
 
 
 def methods_in(listed: str) -> str:
-    """Return a list of methods as they are printed; a name of two words may hold a comma."""
-    return "; ".join(shown(name) for name in listed.split(", "))
+    """Return a list of methods as they are printed."""
+    return ", ".join(shown(name) for name in listed.split(", "))
 
 
 def speed_grid(pair: str, table: pl.DataFrame) -> Grid:

@@ -69,4 +69,4 @@ def test_who_dominates_is_said_by_the_names_of_the_other_columns() -> None:
     row = {"method": "large", "benchmark": "aime25", "pass_at_1": 70.0, "large_utilization": 100.0}
     beside = {"pair": "qwen3", "speedup": 1.0, "dominated_by": "r2r_entropy, relaygen"}
     printed = markdown(policies_grid("qwen3", pl.DataFrame([row | beside])))
-    assert "| R2R, by entropy; RelayGen |" in printed
+    assert "| R2R by entropy, RelayGen |" in printed
