@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import polars as pl
@@ -94,9 +94,18 @@ def asked_again(folder: Path, whole: Path) -> Iterator[str]:
 
 
 def in_flight(folder: Path) -> Counter[str]:
-    """How often an answer may have been in flight as a server ended: the last one that it got."""
-    last = {line["server"]: answer_of(line) for line in asked(folder)}
-    return Counter(last.values())
+    """How often an answer may have been in flight as a server ended: the last that it got.
+
+    Answers are asked for one at a time, margins two (`stages.generation.margins`).
+    """
+    of_server: dict[int, list[str]] = {}
+    for line in asked(folder):
+        answers = of_server.setdefault(line["server"], [])
+        at_once = 2 if line["margins"] else 1
+        answers[:] = [*(one for one in answers if one != answer_of(line)), answer_of(line)][
+            -at_once:
+        ]
+    return Counter(chain.from_iterable(of_server.values()))
 
 
 def asked(folder: Path) -> list[Row]:

@@ -12,10 +12,14 @@ from tests.campaign.events import TARGETS, draw, role
 from tests.end_to_end.conftest import Row
 
 pytestmark = pytest.mark.unit
-REQUEST = {"model": "large", "salt": "a", "prompt_tokens": 9, "seed": 1, "server": 1}
+REQUEST = {
+    "model": "large", "salt": "a", "prompt_tokens": 9, "seed": 1, "server": 1, "margins": False,
+}  # fmt: skip
 NEXT = {**REQUEST, "prompt_tokens": 20}
 OTHER = {**REQUEST, "salt": "b"}
-MARGINS = {"model": "small", "salt": None, "prompt_tokens": 9, "seed": None, "server": 2}
+MARGINS = {
+    "model": "small", "salt": None, "prompt_tokens": 9, "seed": None, "server": 2, "margins": True,
+}  # fmt: skip
 
 
 def finished(folder: Path) -> Path:
@@ -86,6 +90,15 @@ def test_what_was_in_flight_as_its_server_ended_may_be_asked_for_again(
 def test_what_was_finished_before_may_not(run: Path, tmp_path: Path) -> None:
     ask(run, *of_server(1, REQUEST, NEXT, OTHER), *of_server(3, REQUEST, NEXT, OTHER), MARGINS)
     assert [line.split(" {")[0] for line in wrong_with(run, tmp_path)] == 2 * ["asked 2 times for"]
+
+
+def test_two_margins_may_have_been_in_flight(run: Path, tmp_path: Path) -> None:
+    longer = {**MARGINS, "prompt_tokens": 10}
+    answers = (REQUEST, NEXT, OTHER)
+    ask(finished(tmp_path / "whole"), *answers, MARGINS, longer)
+    ask(run, *answers, *of_server(2, MARGINS, longer), *of_server(3, MARGINS, longer))
+    found = outcome.asked_again(run, tmp_path / "whole")
+    assert list(found) == []
 
 
 def test_a_request_that_is_tried_again_at_once_counts_once(run: Path, tmp_path: Path) -> None:
