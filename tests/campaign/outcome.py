@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -100,18 +100,19 @@ def in_flight(folder: Path) -> Counter[str]:
     """
     of_server: dict[int, list[str]] = {}
     for line in asked(folder):
-        answers = of_server.setdefault(line["server"], [])
-        at_once = 2 if line["margins"] else 1
-        answers[:] = [*(one for one in answers if one != answer_of(line)), answer_of(line)][
-            -at_once:
-        ]
+        last = of_server.setdefault(line["server"], [])
+        others = [one for one in last if one != answer_of(line)]
+        last[:] = [*others, answer_of(line)][-2 if line["margins"] else -1 :]
     return Counter(chain.from_iterable(of_server.values()))
 
 
 def asked(folder: Path) -> list[Row]:
-    """What servers were asked for, less what warms them up and what was tried again at once."""
-    lines = [line for line, _ in groupby(scripted.requests(folder / "requests.jsonl"))]
-    return [line for line in lines if line["salt"] != WARM_UP]
+    """What servers were asked for, less what warms them up.
+
+    What a server is asked for again is a request that had failed there.
+    """
+    lines = map(json.dumps, scripted.requests(folder / "requests.jsonl"))
+    return [line for line in map(json.loads, dict.fromkeys(lines)) if line["salt"] != WARM_UP]
 
 
 def shape(request: Row) -> Row:
