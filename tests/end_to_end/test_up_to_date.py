@@ -205,7 +205,9 @@ REFERENCE = {
         appended("think_start: <reason>\n"), FAMILY, of=PREPARED
     ),
     "a value of the paper": edit(
-        replaced("small: 88.60", "small: 88.61"), "workflow/reference/paper.yaml", of=["tables"]
+        replaced("small: 88.60", "small: 88.61"),
+        "workflow/reference/paper.yaml",
+        of=["tables", "report"],
     ),
     "an assumption of the plan": edit(appended("\nmore: 1\n"), "workflow/reference/plan.yaml"),
     "the view of an answer": edit(appended("\n// more\n"), "stages/view/answer.js", of=["report"]),
@@ -245,7 +247,7 @@ PARAMS: dict[str, tuple[Any, Iterable[str]]] = {
     f"{PAIR}.sampling.top_p": (0.9, WRITING),
     f"{PAIR}.sampling.top_k": (10, WRITING),
     f"{PAIR}.sampling.min_p": (0.1, WRITING),
-    f"{PAIR}.budget": (1000, {*PREPARED, *WRITING}),
+    f"{PAIR}.budget": (1000, {*PREPARED, *WRITING, "figures"}),
     f"{PAIR}.repeats": (2, {"traces", *ANSWERS, "score", "ablation"}),
     f"{PAIR}.cue_matching": (
         "substring", {"cues", "figures", *TIMED, *RELAYS, *(f"cue_set {m}" for m in KINDS

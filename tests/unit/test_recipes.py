@@ -96,6 +96,7 @@ def everyones(params: Params) -> dict[str, Row]:
         ("pairs.demo.engines.eagle3.gpu_memory", 0.5),
         ("infer.shards", 3),
         ("infer.concurrency", 2),
+        ("pairs.demo.concurrency", 2),
         ("infer.request_timeout_s", 7),
         ("infer.retries", 0),
         ("containers.use", "apptainer"),
