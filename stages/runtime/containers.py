@@ -10,7 +10,7 @@ from shutil import which
 from tempfile import TemporaryFile
 
 from stages.config.schema import Model, Params
-from stages.config.selection import methods_of
+from stages.config.selection import methods_of, variants_of
 from stages.methods.base import ENTROPY
 from stages.runtime.command_line import warn
 from stages.runtime.errors import UserError
@@ -153,7 +153,12 @@ def n_gpus(params: Params) -> list[int]:
 
 def routers(params: Params) -> list[Path]:
     """Return the files of all routers that a run loads."""
-    methods = [one for pair in params.run for one in methods_of(params, pair).values()]
+    methods = [
+        one
+        for pair in params.run
+        for had in (methods_of(params, pair), variants_of(params, pair))
+        for one in had.values()
+    ]
     return [Path(name) for one in methods for name in one.routers.values() if name != ENTROPY]
 
 
