@@ -49,9 +49,9 @@ def content(
     setup = yaml.safe_load(REFERENCE.read_text(encoding="utf-8"))["setup"]
     return {
         "pairs": [
-            pair_content(results, pair, most, pair in under_load)
-            | {"facts": beside_paper(read_excerpts(results, pair)["facts"], setup, name)}
-            for pair, name in published.items()
+            page | {"facts": beside_paper(page["facts"], setup, published[page["name"]])}
+            for pair in published
+            for page in [pair_content(results, pair, most, pair in under_load)]
         ],
         "view": {name.partition(".")[2]: Markup(view.part(name)) for name in view.PARTS},
     }
@@ -82,6 +82,7 @@ def pair_content(
         "origin": origin(results / "tables" / "accuracy.csv", pair),
         "tables": [table_content(pair, *one) for one in tables.items() if len(one[1])],
         "figures": [figure_content(results, pair, name, tables) for name in figures_of(under_load)],
+        "facts": excerpts["facts"],
         "took": [(stage, spelled(seconds)) for stage, seconds in excerpts["seconds"].items()],
         "cues": cue_content(excerpts["cues"], excerpts["min_segments"]),
         "full": [(name, *in_full(tables[name])) for name in IN_FULL],
