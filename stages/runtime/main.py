@@ -64,6 +64,12 @@ SmallModel = Annotated[
 Budget = Annotated[
     int | None, typer.Option(help="Tokens of one answer; default: what the models can read.")
 ]
+LargeSpeed = Annotated[float | None, typer.Option(help="Tokens per second of the large model.")]
+SmallSpeed = Annotated[float | None, typer.Option(help="Tokens per second of the small model.")]
+HandoffCost = Annotated[float | None, typer.Option(help="Cost of one hand-off in milliseconds.")]
+Speeds = Annotated[
+    Path | None, typer.Option(help="In place of these three: results/PAIR/probe.json.")
+]
 FamilyName = Annotated[
     str | None, typer.Option(help="A family of workflow/reference/families/; default: default.")
 ]
@@ -289,18 +295,10 @@ def replay(
     min_tokens: Annotated[
         int, typer.Option(help="A cue in this many first tokens of a segment does not count.")
     ] = 5,
-    large_tps: Annotated[
-        float | None, typer.Option(help="Tokens per second of the large model.")
-    ] = None,
-    small_tps: Annotated[
-        float | None, typer.Option(help="Tokens per second of the small model.")
-    ] = None,
-    handoff_ms: Annotated[
-        float | None, typer.Option(help="Cost of one hand-off in milliseconds.")
-    ] = None,
-    speeds: Annotated[
-        Path | None, typer.Option(help="In place of these three: results/PAIR/probe.json.")
-    ] = None,
+    large_tps: LargeSpeed = None,
+    small_tps: SmallSpeed = None,
+    handoff_ms: HandoffCost = None,
+    speeds: Speeds = None,
     json: Json = False,
     out: Annotated[
         Path | None, typer.Option(help="Write the JSON object to this file instead.")
@@ -501,18 +499,10 @@ def mine(
     min_segments: Annotated[
         int | None, typer.Option(help="Segments that a cue needs; default: cues.min_segments.")
     ] = None,
-    large_tps: Annotated[
-        float | None, typer.Option(help="Tokens per second of the large model.")
-    ] = None,
-    small_tps: Annotated[
-        float | None, typer.Option(help="Tokens per second of the small model.")
-    ] = None,
-    handoff_ms: Annotated[
-        float | None, typer.Option(help="Cost of one hand-off in milliseconds.")
-    ] = None,
-    speeds: Annotated[
-        Path | None, typer.Option(help="In place of these three: results/PAIR/probe.json.")
-    ] = None,
+    large_tps: LargeSpeed = None,
+    small_tps: SmallSpeed = None,
+    handoff_ms: HandoffCost = None,
+    speeds: Speeds = None,
     params: Params = Path("params.yaml"),
     log: Log = None,
 ) -> None:

@@ -68,11 +68,11 @@ def is_loopback(host: str) -> bool:
 
 
 def methods_of(params: Params, pair: str, names: str | None) -> list[str]:
-    """Return the methods to serve; by default those that need no more than the two models."""
+    """Return the methods to serve; by default those that need the two models alone."""
     possible = selection.methods_of(params, pair)
     if names is None:
-        plain = {name: one for name, one in possible.items() if not one.routers}
-        return [name for name, one in plain.items() if set(one.roles) <= {"large", "small"}]
+        two = {"large", "small"}
+        return [n for n, one in possible.items() if set(one.roles) <= two and not one.routers]
     chosen = [name.strip() for name in names.split(",")]
     for name in chosen:
         params.method(name)

@@ -17,18 +17,13 @@ from stages.methods.offline import TraceEngine, setting
 from stages.methods.policies import PAPER, Policy
 from stages.methods.relay import Relay
 from tests.conftest import TOKENIZER, encode
+from tests.unit.test_policy_properties import counting, leaves
 from tests.unit.test_relay_properties import MARKS, WORDS, texts
 
 pytestmark = pytest.mark.unit
 END = "<|im_end|>"
 
 margins = st.sampled_from([0.25, 0.5, 0.75])
-counting = st.sampled_from(["content", "all"])
-leaves = st.one_of(
-    st.sampled_from([{"at": "cue"}, {"at": "sentence"}]),
-    st.fixed_dictionaries({"at": st.just("token"), "n": st.integers(1, 5)}),
-    st.fixed_dictionaries({"at": st.just("probe"), "entropy": st.sampled_from([0.2, 0.6])}),
-)
 stays = st.one_of(
     st.sampled_from([{"until": "sentence"}, {"until": "end"}]),
     st.fixed_dictionaries(
