@@ -30,8 +30,8 @@ from stages.tracking.files import write_text
 from stages.tracking.notes import write_provenance
 
 
-def main() -> None:
-    """Print the report."""
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -65,7 +65,12 @@ def main() -> None:
     parser.add_argument("--pair", help="in the pipeline: the pair whose relay this is")
     parser.add_argument("--recipe", type=Path, help="the recipe that the run was planned with")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="params.yaml")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the report."""
+    args = arguments()
     command_line.start_log(args.log)
     given = probed.speeds_given(args.speeds, args.large_tps, args.small_tps, args.handoff_ms)
     if args.min_tokens < 0:
