@@ -10,6 +10,7 @@ import pytest
 from containers import build
 from stages.config.params import load
 from stages.config.schema import Params
+from stages.methods import of_kind
 from stages.runtime import containers
 from stages.runtime.errors import UserError
 from stages.tracking import host
@@ -112,6 +113,18 @@ def test_the_hubs_cache_is_bound_if_it_is_set_and_the_token_never_in_the_argumen
     passed = containers.passed_on(told)
     assert passed["APPTAINERENV_HF_TOKEN"] == "hf_secret"
     assert "APPTAINERENV_OTHER" not in passed
+
+
+def test_a_router_outside_the_project_is_bound_for_a_variant_of_the_ablation_too(
+    params: Params, tmp_path: Path
+) -> None:
+    (router := tmp_path / "router.safetensors").touch()
+    line = {"kind": "token_route", "large": "large", "small": "small", "cues": "none"}
+    variants = {**params.ablation.methods, "routed": of_kind({**line, "router": str(router)})}
+    ablation = params.ablation.model_copy(update={"methods": variants})
+    changed = params.model_copy(update={"ablation": ablation})
+    assert router not in containers.elsewhere(params)
+    assert router in containers.elsewhere(changed)
 
 
 def test_temporary_files_of_a_stage_are_in_a_folder_of_the_users_own_on_the_machine(
