@@ -52,7 +52,7 @@ bench: setup ## Measure how fast it is on this machine; put the table into docs/
 	snakemake --cores all --forceall --quiet rules progress host -- bench
 
 test: setup ## Run all tests: unit, integration with real engines, end to end (25 minutes)
-	pytest --numprocesses 2 --dist loadgroup
+	pytest --numprocesses 3 --dist loadgroup
 
 test-fast: setup ## Run the unit tests: no engine, no pipeline (1 minute)
 	pytest --numprocesses auto --quiet tests/unit

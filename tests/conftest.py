@@ -16,6 +16,8 @@ from stages.analysis.replay import read_tokenizer
 # Tests of one group run in one process, where several share the work: they share what is started.
 GROUPS = {
     "tests/end_to_end/test_bundled_pair.py": "bundled pair",
+    "tests/end_to_end/test_containers.py": "images",
+    "tests/end_to_end/test_slurm.py": "images",
     "tests/end_to_end": "finished runs",
     "tests/integration": "engines",
     "tests/gpu": "engines",

@@ -86,12 +86,12 @@ def mounted(images: Images) -> list[str]:
     return [line for line in lines if any(name in line for name in names)]
 
 
-def test_the_tables_are_those_of_the_host(repro: Path, contained: Path) -> None:
-    check_tables(contained, repro)
+def test_the_tables_are_those_of_the_host(on_host: Path, contained: Path) -> None:
+    check_tables(contained, on_host)
 
 
 def test_results_and_report_say_which_image_they_are_from(
-    repro: Path, contained: Path, images: Images
+    on_host: Path, contained: Path, images: Images
 ) -> None:
     answers = "results/demo/generations/relaygen/chains_short.parquet"
     assert image_of(contained / answers) == f"sha256:{sha256(images.engine)}"
@@ -100,8 +100,8 @@ def test_results_and_report_say_which_image_they_are_from(
     commit = run(contained, "git", "rev-parse", "HEAD").stdout.strip()
     assert table["git_commit"].startswith(commit)
     assert f"container sha256:{sha256(images.engine)[:10]}" in report(contained)
-    assert image_of(repro / answers) == "none"
-    assert "no container" in report(repro)
+    assert image_of(on_host / answers) == "none"
+    assert "no container" in report(on_host)
 
 
 def image_of(answers: Path) -> str:

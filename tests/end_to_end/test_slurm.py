@@ -177,8 +177,8 @@ def test_a_job_that_was_ended_goes_on_with_the_answers_it_had(
     assert {row["wall_s"] for row in disturbed.kept[method]} <= walls
 
 
-def test_a_cluster_gives_the_tables_of_the_host(repro: Path, disturbed: Disturbed) -> None:
-    check_tables(disturbed.folder, repro)
+def test_a_cluster_gives_the_tables_of_the_host(on_host: Path, disturbed: Disturbed) -> None:
+    check_tables(disturbed.folder, on_host)
 
 
 def test_the_log_of_a_job_that_was_ended_is_kept(disturbed: Disturbed) -> None:
