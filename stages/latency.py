@@ -1,13 +1,11 @@
 """How long answers take: one request at a time, all methods on the same engines (paper Table 3)."""
 
-from itertools import chain
 from pathlib import Path
 
 import polars as pl
 import uvloop
 
 from stages.analysis.cue_sets import words_in
-from stages.engine.spec import EngineSpec, specs
 from stages.generation import asking, latency
 from stages.generation.latency import Turn
 from stages.generation.store import Store
@@ -30,16 +28,9 @@ def measure(job: Job, cues: Cues, missing: list[Turn], store: Store, logs: Path)
         async with asking.connected(engines, job.settings.sampling, job.infer) as clients:
             await latency.measure(answering, missing, store, clients)
 
-    with asking.running(job, engine_specs(job), store, logs) as engines:
+    wanted = asking.engines_of(job, methods.values(), concurrency=1)
+    with asking.running(job, wanted, store, logs) as engines:
         uvloop.run(run(engines))
-
-
-def engine_specs(job: Job) -> list[EngineSpec]:
-    """Return the engines of all methods, one request at a time."""
-    methods = job.settings.methods.values()
-    roles = tuple(chain.from_iterable(one.roles for one in methods))
-    routers = [router for one in methods for router in one.routers.items()]
-    return specs(job.settings, job.engines, roles, concurrency=1, routers=routers)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import uvloop
 from stages.analysis.cue_sets import words_in
 from stages.config.contenders import contenders, together
 from stages.engine.client import RequestFailedError
-from stages.engine.spec import replicated, specs
+from stages.engine.spec import replicated
 from stages.generation import asking, throughput
 from stages.generation.store import Store
 from stages.generation.throughput import Level
@@ -26,9 +26,10 @@ Cues = dict[str, list[str]]
 
 def measure(job: Job, cues: Cues, missing: list[Level], store: Store, logs: Path) -> None:
     """Start the engines of contenders that share them, and measure the levels that are missing."""
-    settings, first = job.settings, missing[0].contender
-    most = max(settings.throughput.in_flight)
-    wanted = replicated(specs(settings, job.engines, first.roles, most), first.replicas)
+    settings, most = job.settings, max(job.settings.throughput.in_flight)
+    asked = {level.contender.method: settings.methods[level.contender.method] for level in missing}
+    each = asking.engines_of(job, asked.values(), most)
+    wanted = replicated(each, missing[0].contender.replicas)
     held = throughput.hardware(wanted)
     answering = {
         name: asking.answering(settings, method, cues[name])

@@ -59,8 +59,8 @@ class LaterError(BadReplyError):
 class Server(Protocol):
     """What a client needs of an engine, started by this process or not.
 
-    `drafts`: whether it drafts tokens. `ended`: how its process ended, None while it runs.
-    `processes`: that it runs in, as far as they are on this machine.
+    `drafts`: whether it drafts tokens. `routers`: what it can route tokens by. `ended`: how its
+    process ended, None while it runs. `processes`: that it runs in, as far as they are here.
     """
 
     @property
@@ -71,6 +71,8 @@ class Server(Protocol):
     def key(self) -> str: ...
     @property
     def drafts(self) -> bool: ...
+    @property
+    def routers(self) -> tuple[str, ...]: ...
     @property
     def ended(self) -> str | None: ...
     @property
@@ -152,7 +154,13 @@ class Client:
         return await self._ask("POST", "/v1/chat/completions", read, body)
 
     def _sampling(self, request: Request, seed: int) -> dict[str, Any]:
-        """Return the request's sampling parameters."""
+        """Return the request's sampling parameters; UserError if the engine lacks its router."""
+        if request.route and request.route.router not in self.engine.routers:
+            # vLLM ignores what it does not know: the engine would keep every token.
+            raise UserError(
+                f"engine '{self.engine.role}' was started without the router "
+                f"'{request.route.router}': it would route no token"
+            )
         return {
             "max_tokens": request.max_tokens,
             "stop": request.stop,

@@ -61,7 +61,10 @@ class PortTakenError(UserError):
 
 @dataclass(frozen=True)
 class Engine:
-    """A running server; `drafts`: whether it decodes speculatively."""
+    """A running server.
+
+    `drafts`: whether it decodes speculatively. `routers`: what it routes tokens by.
+    """
 
     role: str
     url: str
@@ -69,6 +72,7 @@ class Engine:
     process: subprocess.Popen[bytes]
     log_file: Path
     drafts: bool
+    routers: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -225,7 +229,8 @@ def start(spec: EngineSpec, port: int, log_file: Path, folder: Path) -> Engine:
             preexec_fn=die_with_parent,
         )
     drafts = spec.served.speculation is not None
-    return Engine(spec.role, f"http://{HOST}:{port}", key, process, log_file, drafts)
+    url = f"http://{HOST}:{port}"
+    return Engine(spec.role, url, key, process, log_file, drafts, spec.routers)
 
 
 def with_plugin(path: str) -> str:

@@ -4,8 +4,9 @@ Engines are started only if an answer is missing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import uvloop
@@ -61,16 +62,17 @@ def ask(
         missing = unanswered(todo, store)
         if not missing:
             return
-        wanted = specs(
-            job.settings,
-            job.engines,
-            method.roles,
-            job.infer.concurrency,
-            routers=method.routers.items(),
-        )
+        wanted = engines_of(job, [method], job.infer.concurrency)
         with running(job, wanted, store, logs) as engines:
             asking = answering(job.settings, method, cues)
             collect(asking, missing, store, engines, job.settings.sampling, job.infer, label)
+
+
+def engines_of(job: Job, methods: Collection[Method], concurrency: int) -> list[EngineSpec]:
+    """Return the engines that methods ask, with the methods' routers."""
+    roles = tuple(chain.from_iterable(one.roles for one in methods))
+    routers = [router for one in methods for router in one.routers.items()]
+    return specs(job.settings, job.engines, roles, concurrency, routers=routers)
 
 
 @contextmanager

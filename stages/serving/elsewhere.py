@@ -46,6 +46,7 @@ class Elsewhere:
     key: str
     model: str = ""
     drafts: bool = False
+    routers: tuple[str, ...] = ()
     ended: None = None
     processes: list[psutil.Process] = field(default_factory=list)
 

@@ -46,6 +46,7 @@ async def client(
     answer: Callable[[web.Request], Awaitable[web.Response]],
     drafts: bool = True,
     process: Process | None = None,
+    routers: tuple[str, ...] = (),
     **infer: Any,
 ) -> AsyncIterator[Client]:
     """A client of a server that answers like this."""
@@ -54,7 +55,7 @@ async def client(
     async with TestServer(app) as server:
         url = str(server.make_url("/")).rstrip("/")
         running = cast("Any", process or Process())
-        engine = Engine("eagle3", url, "key", running, Path(os.devnull), drafts)
+        engine = Engine("eagle3", url, "key", running, Path(os.devnull), drafts, routers)
         how = PARAMS.infer.model_copy(update=infer)
         async with Client(engine, PARAMS.pair("demo").sampling, how) as made:
             yield made
@@ -125,11 +126,17 @@ async def test_a_routed_request_stops_at_its_mark_which_is_no_part_of_the_comple
         sent.append((await request.json())["sampling_params"])
         return web.json_response({"choices": [choice], "usage": {}})
 
-    async with client(answer) as made:
+    async with client(answer, routers=("entropy",)) as made:
         completion = await made.complete(Request("small", [1, 2], 10, route=route), 1, "salt")
     assert completion == Completion([5], " so", "stop", routed=True)
     assert sent[0]["stop_token_ids"] == [7]
     assert sent[0]["extra_args"] == {"route": {"router": "entropy", "threshold": 0.4, "mark": 7}}
+
+
+async def test_an_engine_without_the_router_is_not_asked_to_route() -> None:
+    async with client(says("never asked"), routers=("entropy",)) as made:
+        with pytest.raises(UserError, match="without the router 'net': it would route no token"):
+            await made.complete(Request("small", [1], 10, route=Route("net", 0.4, 7)), 1, "salt")
 
 
 async def test_drafts_and_accepted_tokens_are_read_from_the_metrics() -> None:

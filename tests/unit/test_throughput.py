@@ -19,12 +19,16 @@ from stages.config.params import load
 from stages.config.schema import Params, Sampling
 from stages.config.selection import methods_of, with_defaults
 from stages.engine.client import Client, RequestFailedError
-from stages.engine.spec import replicated
+from stages.engine.spec import EngineSpec, replicated
 from stages.generation import throughput
 from stages.generation.answering import Answering, Task
 from stages.generation.store import Store
 from stages.generation.throughput import Level
 from stages.methods.base import Completion, Request
+from stages.runtime.errors import UserError
+from stages.throughput import measure as measure_together
+from stages.tracking.recipes import Job, job_of
+from stages.tracking.targets import Target
 from tests.conftest import TOKENIZER
 from tests.unit.conftest import changed, engine_specs
 
@@ -67,6 +71,29 @@ def test_methods_with_the_same_engines_share_them() -> None:
     assert ["spec_think", "r2r", "r2r_entropy", "relaygen"] in groups
     assert ["large"] in groups
     assert ["large x 2"] in groups
+
+
+def test_engines_have_the_routers_of_all_methods_that_they_are_measured_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[EngineSpec] = []
+
+    def running(_: Job, wanted: list[EngineSpec], *__: Any) -> None:
+        started.extend(wanted)
+        raise UserError("that will do")
+
+    monkeypatch.setattr("stages.throughput.asking.running", running)
+    job = job_of(PARAMS, Target("throughput", "demo"))
+    group = next(some for some in together(found("demo")) if len(some) > 2)
+    cues: dict[str, list[str]] = {name: [] for name in job.settings.methods}
+    with pytest.raises(UserError, match="that will do"):
+        measure_together(
+            job, cues, [Level(one, 1, []) for one in group], cast("Store", None), Path()
+        )
+    assert {one.role: one.routers for one in started} == {
+        "large": (),
+        "small": ("demo_pair/router/model.safetensors", "entropy"),
+    }
 
 
 def test_a_job_needs_the_gpus_of_one_method_and_not_of_all() -> None:
