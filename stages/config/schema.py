@@ -293,7 +293,7 @@ class Pair(Block):
     max_model_len: Positive = Field(default_factory=usual_length)
     sampling: Sampling = Field(default_factory=Sampling)
     repeats: Positive = Field(1, description="answers per problem, calibration and benchmarks")
-    cues: str = Field("mined", description="mined, published, or a file of cues")
+    cues: str = Field("mined", description="a set of cues, all, none, or a file of cues")
     cue_matching: Literal["boundary", "substring"] = "boundary"
     min_segments: Positive | None = Field(None, description="in place of cues.min_segments")
     concurrency: Positive | None = Field(None, description="in place of infer.concurrency")

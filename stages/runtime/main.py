@@ -449,7 +449,7 @@ def serve(
         str | None,
         typer.Option(
             help="Names under `methods:`, with commas between; default: those that need the large "
-            "and the small model alone."
+            "and the small model alone and route no tokens."
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
