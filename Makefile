@@ -33,7 +33,7 @@ demo: setup ## Run the whole pipeline on the bundled pair of models (29 minutes;
 	@relaygen run
 
 # The pair that `run` names first.
-throughput: setup ## Measure the demo's methods under load too, beside the large model on the same hardware (25 minutes more)
+throughput: setup ## Measure the demo's methods under load too, beside the large model on the same hardware (15 minutes more)
 	@sed -i "s/^  run: \[\] \( *# pairs of\)/  run: [$$(sed -n 's/^run: \[\([^],]*\).*/\1/p' params.yaml)]\1/" params.yaml; grep 'run: \[' params.yaml
 	@relaygen run
 
