@@ -11,6 +11,7 @@ from stages.tracking.provenance import HASH, distinct, named, on
 
 Facts = list[tuple[str, str]]
 IN_FLIGHT = "--max-num-seqs"
+ALSO = {"infer": ("together",)}  # jobs that do a stage's work
 
 
 def facts(origins: Sequence[Row], prompts: Mapping[str, Mapping[str, str]]) -> Facts:
@@ -104,13 +105,26 @@ def days(times: Iterable[str]) -> str:
 
 
 def durations(logs: Path, stages: Iterable[str]) -> dict[str, float]:
-    """Return {stage: seconds of its last run} by Snakemake's notes; its jobs are added."""
+    """Return {stage: seconds in which any of its jobs ran, the last time} by Snakemake's notes."""
     found = {}
     for stage in stages:
-        files = [*logs.glob(f"{stage}.tsv"), *logs.glob(f"{stage}-*.tsv")]
+        names = [stage, *ALSO.get(stage, ())]
+        files = [file for name in names for file in logs.glob(f"{name}.tsv")]
+        files += [file for name in names for file in logs.glob(f"{name}-*.tsv")]
         if files:
-            found[stage] = sum(seconds(file) for file in files)
+            found[stage] = covered(
+                (end - seconds(file), end) for file in files for end in [file.stat().st_mtime]
+            )
     return found
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the length of what spans cover together; spans may overlap."""
+    total, reached = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
 
 
 def seconds(file: Path) -> float:

@@ -21,11 +21,15 @@ BAR = 20  # characters
 
 @dataclass
 class Stage:
-    """A stage that runs. `events`: the last of each kind that its jobs told."""
+    """A stage that runs. `events`: the last of each kind on engines; `jobs`: the last of each job.
+
+    Jobs may run side by side: their answers and tokens are added.
+    """
 
     name: str
     begun: float = field(default_factory=time.monotonic)
     events: dict[str, Any] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -40,15 +44,29 @@ class Stage:
     @property
     def written(self) -> str:
         """Return how many answers it has, of how many; empty before it asks for any."""
-        if not (total := self.events.get("total")):
+        if not self.total:
             return ""
-        done = self.events["done"]
+        done, total = self.done, self.total
         return f"{done} answers" if done == total else f"{done} of {total} answers"
+
+    @property
+    def done(self) -> int:
+        """Return how many answers are finished."""
+        return sum(job["done"] for job in self.jobs.values())
+
+    @property
+    def total(self) -> int:
+        """Return how many answers its jobs ask for."""
+        return sum(job["total"] for job in self.jobs.values())
 
     @property
     def speed(self) -> str:
         """Return its tokens per second; empty before there are any."""
-        return f"{rate:.0f} tokens/s" if (rate := self.events.get("rate")) else ""
+        jobs = self.jobs.values()
+        if not (tokens := sum(job["tokens"] for job in jobs)):
+            return ""
+        took = max(job["now"] for job in jobs) - min(job["begun"] for job in jobs)
+        return f"{tokens / max(1e-9, took):.0f} tokens/s"
 
     @property
     def engines(self) -> str:
@@ -94,9 +112,12 @@ class Board:
     def _event(self, event: dict[str, Any]) -> None:
         if not self.stage:
             return
-        if "starting" in event:
-            self.stage.events.pop("ready", None)
-        self.stage.events |= event
+        if "job" in event:
+            self.stage.jobs[event["job"]] = event
+        else:
+            if "starting" in event:
+                self.stage.events.pop("ready", None)
+            self.stage.events |= event
         if "ready" in event and not self.live:
             self.print(f"{self._place} {self.stage.title}: {self.stage.engines}")
         self.refresh()
@@ -130,9 +151,8 @@ class Board:
 
     def progress(self, stage: Stage) -> str:
         """Return a line on a stage under way."""
-        total, done = stage.events.get("total"), stage.events.get("done", 0)
-        full = round(BAR * done / total) if total else 0
-        bar = f"[{'=' * full}{' ' * (BAR - full)}] " if total and self.live else ""
+        full = round(BAR * stage.done / stage.total) if stage.total else 0
+        bar = f"[{'=' * full}{' ' * (BAR - full)}] " if stage.total and self.live else ""
         parts = [stage.written or stage.engines, spelled(stage.seconds), stage.speed]
         return f"{self._place} {stage.title}: {bar}{', '.join(filter(None, parts))}"
 

@@ -31,6 +31,7 @@ class Progress:
         self.label, self.total, self.done = label, total, done
         self.tokens = 0
         self.started = self.logged = self.told = time.monotonic()
+        self.begun = time.time()
         self.bar = tqdm(
             total=total,
             initial=done,
@@ -77,4 +78,11 @@ class Progress:
 
     def _tell(self) -> None:
         self.told = time.monotonic()
-        tell(done=self.done, total=self.total, rate=self.rate)
+        tell(
+            job=self.label,
+            done=self.done,
+            total=self.total,
+            tokens=self.tokens,
+            begun=self.begun,
+            now=time.time(),
+        )

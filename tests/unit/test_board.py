@@ -30,6 +30,12 @@ def event(**what: object) -> str:
     return f"{MARK}{json.dumps(what)}\n"
 
 
+def answers(job: str, done: int, total: int, tokens: int = 0, begun: float = 0.0) -> str:
+    """What a job tells ten seconds after it began."""
+    now = begun + 10
+    return event(job=job, done=done, total=total, tokens=tokens, begun=begun, now=now)
+
+
 def shown(*lines: str, out: io.StringIO | None = None, failed: bool = False) -> str:
     board = Board(39, out or io.StringIO())
     for line in lines:
@@ -40,8 +46,14 @@ def shown(*lines: str, out: io.StringIO | None = None, failed: bool = False) -> 
 
 def test_a_stage_is_one_line_with_its_place_answers_time_and_speed() -> None:
     lines = ["Stage 'recipes' didn't change, skipping\n", "Running stage 'infer@demo-large':\n"]
-    lines += [event(done=0, total=120, rate=0.0), event(done=120, total=120, rate=209.6)]
+    lines += [answers("large", 0, 120), answers("large", 120, 120, tokens=2096)]
     assert shown(*lines) == "2/39 infer demo large: 120 answers, 0 s, 210 tokens/s\n"
+
+
+def test_the_answers_of_jobs_side_by_side_are_added() -> None:
+    lines = ["Running stage 'together@demo':\n", answers("large", 30, 40, tokens=100)]
+    lines += [answers("draft", 0, 20), answers("draft", 20, 20, tokens=300, begun=6.0)]
+    assert shown(*lines) == "1/39 together demo: 50 of 60 answers, 0 s, 25 tokens/s\n"
 
 
 def test_a_stage_of_a_pair_is_called_after_the_pair() -> None:
@@ -71,7 +83,7 @@ def test_a_terminal_shows_engines_that_start_and_a_bar_in_one_line(
     monkeypatch.setenv("COLUMNS", "200")
     out = Terminal()
     begun = ["Running stage 'infer@demo-large':\n", event(starting="large, small")]
-    parts = shown(*begun, event(done=60, total=120, rate=5.0), out=out).split(CLEAR)
+    parts = shown(*begun, answers("infer", 60, 120, tokens=50), out=out).split(CLEAR)
     assert parts[2] == "1/39 infer demo large: starting large, small, 0 s"
     assert parts[3] == (
         "1/39 infer demo large: [==========          ] 60 of 120 answers, 0 s, 5 tokens/s"
@@ -107,9 +119,9 @@ def test_jobs_tell_only_who_listens(
 def test_the_stages_of_a_run_are_counted_as_dvc_goes_through_them() -> None:
     params = load(Path("params.yaml"))
     answers = len(params.methods) + len(params.ablation.methods)
-    # recipes, tables, report; and of the pair: prepare, traces, margins, cues, cue_set, ablation,
-    # score, summary, latency, speed, answer_stage, replay, figures, excerpts
-    assert run.n_stages(params) == 3 + 14 + answers
+    # recipes, tables, report; and of the pair: prepare, traces, margins, cues, cue_set, together,
+    # ablation, score, summary, latency, speed, answer_stage, replay, figures, excerpts
+    assert run.n_stages(params) == 3 + 15 + answers
 
 
 def test_a_failure_that_no_stage_explained_shows_the_logs_end(

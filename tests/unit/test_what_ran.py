@@ -1,5 +1,6 @@
 """What the report says of the run: from what is noted with the answers, and from logs."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,28 @@ def test_a_pair_that_is_none_of_the_papers_has_models_of_its_own() -> None:
     assert rows["Model, large"] == ""
 
 
+def ran(folder: Path, name: str, ended: float) -> None:
+    """Note a job of 1.5 seconds."""
+    (folder / f"{name}.tsv").write_text("s\th:m:s\n1.5\t0:00:01\n")
+    os.utime(folder / f"{name}.tsv", (ended, ended))
+
+
 def test_the_jobs_of_a_stage_are_added_up(tmp_path: Path) -> None:
-    for name in ("infer-large-0", "infer-small-0", "cues", "cue_set-large"):
-        (tmp_path / f"{name}.tsv").write_text("s\th:m:s\n1.5\t0:00:01\n")
+    for at, name in enumerate(("infer-large-0", "infer-small-0", "cues", "cue_set-large")):
+        ran(tmp_path, name, 100 + 10 * at)
     assert durations(tmp_path, ["infer", "cues", "score"]) == {"infer": 3.0, "cues": 1.5}
+
+
+def test_time_in_which_jobs_ran_side_by_side_counts_once(tmp_path: Path) -> None:
+    ran(tmp_path, "traces-0", 100)
+    ran(tmp_path, "traces-1", 101)
+    assert durations(tmp_path, ["traces"]) == {"traces": 2.5}
+
+
+def test_what_was_asked_for_together_belongs_to_the_answers(tmp_path: Path) -> None:
+    ran(tmp_path, "together-large+small-0", 100)
+    ran(tmp_path, "infer-large-0", 110)
+    assert durations(tmp_path, ["infer"]) == {"infer": 3.0}
 
 
 @pytest.mark.parametrize(
