@@ -28,7 +28,7 @@ help: ## Show the targets, with the time that each takes on two cores where it i
 
 setup: $(STAMP) ## Create .venv with the locked packages and the command relaygen (3 minutes, once; VARIANT=cuda, for GPUs: 11)
 
-demo: setup ## Run the whole pipeline on the bundled pair of models (29 minutes; VARIANT=cuda: on one GPU)
+demo: setup ## Run the whole pipeline on the bundled pair of models (23 minutes; VARIANT=cuda: on one GPU)
 	@$(if $(filter cuda,$(VARIANT)),sed -i 's/^run: \[demo\]/run: [demo_gpu]/' params.yaml; grep '^run:' params.yaml)
 	@relaygen run
 

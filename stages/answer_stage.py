@@ -37,7 +37,8 @@ def main() -> None:
         for name, answers in large.items()
     }
     every = [task for some in todo.values() for task in some]
-    asking.ask(job, settings.method, (), every, command_line.engine_logs(args.log))
+    wanted = asking.Wanted(job, settings.method, (), every)
+    asking.ask([wanted], command_line.engine_logs(args.log), f"{job.target}")
     store = asking.answers_store(settings, settings.method, ())
     rows = [
         {

@@ -6,14 +6,10 @@ The answers go into the store; engines are started once, if any answer is missin
 import json
 from pathlib import Path
 
-from stages.analysis.cue_sets import words_in
-from stages.generation import asking
-from stages.generation.answers import asked
-from stages.problems.availability import available
+from stages.generation import asking, benchmarks
 from stages.runtime import command_line
 from stages.tracking import digests, recipes
 from stages.tracking.files import write_text
-from stages.tracking.frames import PROMPTS, check_parquet
 
 
 def main() -> None:
@@ -27,24 +23,16 @@ def main() -> None:
     args = parser.parse_args()
     command_line.start_log(args.log)
     job = recipes.begin("infer", args)
-    settings, parts = job.settings, job.infer.shards
-    names = available(settings.benchmarks, args.problems)
-    files = [args.problems / f"{name}.parquet" for name in names]
-    for file in files:
-        check_parquet(file, PROMPTS)
-    todo = asked(files, settings.method.prompt_column, settings.repeats)
-    mine = asking.share(todo, args.part, parts)
-    part = f"{args.part + 1}of{parts}"
-    logs = command_line.engine_logs(args.log)
-    cues = words_in(args.cue_set)
-    asking.ask(job, settings.method, cues, mine, logs, part)
-    store = asking.answers_store(settings, settings.method, cues)
+    files = benchmarks.files_of(job, args.problems)
+    wanted = benchmarks.wanted(job, files, args.cue_set, args.part)
+    label = benchmarks.label(f"{job.target}", job.infer.shards, args.part)
+    asking.ask([wanted], command_line.engine_logs(args.log), label)
     receipt = {
         "recipe": job.record,
         "inputs": digests.of_files([*files, args.cue_set]),
-        "store": str(store.folder),
+        "store": str(asking.answers_store(job.settings, wanted.method, wanted.cues).folder),
         "cue_set": str(args.cue_set),
-        "answers": len(mine),
+        "answers": len(wanted.todo),
     }
     write_text(args.out, json.dumps(receipt) + "\n")
 

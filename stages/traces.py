@@ -30,7 +30,8 @@ def main() -> None:
         return
     problems = read_parquet(args.problems, PROMPTS)
     todo = tasks(problems, settings.repeats)
-    asking.ask(job, settings.method, (), todo, command_line.engine_logs(args.log))
+    wanted = asking.Wanted(job, settings.method, (), todo)
+    asking.ask([wanted], command_line.engine_logs(args.log), f"{job.target}")
     store = asking.answers_store(settings, settings.method, ())
     traces = table(todo, store, models.tokenizer(settings.tokenizer), settings.marks.think_end)
     sessions = (store.session(task.key) for task in todo)

@@ -5,8 +5,9 @@ Engines are started only if an answer is missing.
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from itertools import chain
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import uvloop
@@ -20,7 +21,7 @@ from stages.engine.spec import EngineSpec, specs
 from stages.engine.watch import watched
 from stages.generation.answering import Answering, Task
 from stages.generation.failures import Failures
-from stages.generation.store import Store
+from stages.generation.store import Key, Store
 from stages.methods.base import Method, Request
 from stages.runtime.errors import UserError
 from stages.runtime.progress import Progress
@@ -44,28 +45,72 @@ def answers_store(
     return Store.under("answers", recipe, checkpoint)
 
 
-def ask(
-    job: Job,
-    method: Method,
-    cues: Sequence[str],
-    todo: Sequence[Task],
-    logs: Path,
-    part: str = "1of1",
-) -> None:
-    """Have every answer of `todo` in the store; `logs`: of the engines, `part`: this job's share.
+@dataclass(frozen=True)
+class Wanted:
+    """Answers that a method is to have in the store. `part`: of several jobs that share them."""
 
-    Raises UserError if some failed: those that were finished stay in the store.
+    job: Job
+    method: Method
+    cues: Sequence[str]
+    todo: Sequence[Task]
+    part: str = "1of1"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for by one method, and where it is kept. `name`: the method's, for messages."""
+
+    asking: Answering
+    missing: Sequence[Task]
+    store: Store
+    name: str = ""
+
+
+def ask(wanted: Sequence[Wanted], logs: Path, label: str) -> None:
+    """Have all answers of a pair's methods in the store; methods take turns on shared engines.
+
+    `logs`: of the engines. Raises UserError if some failed: those that were finished stay in the
+    store.
     """
     scratch.sweep()  # a killed run may have left engines' files, though no answer is missing
-    label = f"{job.target}"
-    with answers_store(job.settings, method, cues, job.target.checkpoint(part)) as store:
-        missing = unanswered(todo, store)
-        if not missing:
+    with ExitStack() as stack:
+        every = once([asked_of(one, stack) for one in wanted])
+        if not (asked := [one for one in every if one.missing]):
             return
-        wanted = engines_of(job, [method], job.infer.concurrency)
-        with running(job, wanted, store, logs) as engines:
-            asking = answering(job.settings, method, cues)
-            collect(asking, missing, store, engines, job.settings.sampling, job.infer, label)
+        job = with_all_engines([one.job for one in wanted])
+        started = engines_of(job, [one.asking.method for one in asked], job.infer.concurrency)
+        engines = stack.enter_context(server.running(started, job.engines, logs))
+        for one in asked:
+            own = [spec for spec in started if spec.role in one.asking.method.roles]
+            one.store.begin_session(provenance.session(own))
+        collect(asked, engines, job.settings.sampling, job.infer, label)
+
+
+def asked_of(wanted: Wanted, stack: ExitStack) -> Asked:
+    """Return what the store lacks of the wanted answers; `stack` closes the store."""
+    job, method, cues = wanted.job, wanted.method, wanted.cues
+    kept = answers_store(job.settings, method, cues, job.target.checkpoint(wanted.part))
+    store = stack.enter_context(kept)
+    by, missing = answering(job.settings, method, cues), unanswered(wanted.todo, store)
+    return Asked(by, missing, store, job.target.name or "")
+
+
+def once(every: Sequence[Asked]) -> list[Asked]:
+    """Return what is asked for, no answer twice: methods may be alike."""
+    seen = set[tuple[Path, Key]]()
+    found = []
+    for one in every:
+        new = [task for task in one.missing if (one.store.folder, task.key) not in seen]
+        seen |= {(one.store.folder, task.key) for task in new}
+        found.append(replace(one, missing=new))
+    return found
+
+
+def with_all_engines(jobs: Sequence[Job]) -> Job:
+    """Return the first of a pair's jobs with the engines of all of them."""
+    first, *_ = jobs
+    engines = {role: model for job in jobs for role, model in job.settings.engines.items()}
+    return replace(first, settings=first.settings.model_copy(update={"engines": engines}))
 
 
 def engines_of(job: Job, methods: Collection[Method], concurrency: int) -> list[EngineSpec]:
@@ -94,39 +139,41 @@ def share(todo: Sequence[Task], part: int, parts: int) -> list[Task]:
 
 
 def collect(
-    asking: Answering,
-    missing: Sequence[Task],
-    store: Store,
-    engines: Engines,
-    sampling: Sampling,
-    infer: Infer,
-    label: str,
+    asked: Sequence[Asked], engines: Engines, sampling: Sampling, infer: Infer, label: str
 ) -> None:
-    """Ask for all of `missing`, some at a time, and keep each answer once it is finished."""
+    """Ask for all that is missing, some at a time, and keep each answer once it is finished."""
 
     failures = Failures(label, "answers")
 
     async def ask_all() -> None:
         limit = asyncio.Semaphore(infer.concurrency)
         async with connected(engines, sampling, infer) as clients:
-            for first in missing[:1]:
-                await check_probabilities(asking.method, clients, first)
+            for each in asked:
+                for first in each.missing[:1]:
+                    await check_probabilities(each.asking.method, clients, first)
 
-            async def one(task: Task) -> None:
+            async def one(by: Asked, task: Task) -> None:
                 async with limit:
                     try:
-                        row = await asking.answer(task, clients)
+                        row = await by.asking.answer(task, clients)
                     except RequestFailedError as error:
-                        failures.add(str(task), error, progress.done)
+                        who = f"{by.name}, " if len(asked) > 1 else ""
+                        failures.add(f"{who}{task}", error, progress.done)
                         return
-                    store.append(task.key, row)
+                    by.store.append(task.key, row)
                     progress.step(len(row["token_ids"]))
 
-            await asyncio.gather(*map(one, missing))
+            await asyncio.gather(*(one(by, task) for by, task in in_turns(asked)))
 
-    with Progress(label, len(missing)) as progress:
+    with Progress(label, total := sum(len(one.missing) for one in asked)) as progress:
         uvloop.run(ask_all())
-    failures.check(len(missing))
+    failures.check(total)
+
+
+def in_turns(asked: Sequence[Asked]) -> list[tuple[Asked, Task]]:
+    """Return all tasks, one of each method in turn: so all engines have work, until the end."""
+    of_each = ([(one, task) for task in one.missing] for one in asked)
+    return [entry for turn in zip_longest(*of_each) for entry in turn if entry]
 
 
 async def check_probabilities(method: Method, clients: Mapping[str, Client], task: Task) -> None:

@@ -43,15 +43,10 @@ class Panel:
             if missing := asking.unanswered(todo, store):
                 engines = self._started()
                 store.begin_session(provenance.session(self._wanted))
-                asking.collect(
-                    asking.answering(settings, method, cues),
-                    missing,
-                    store,
-                    engines,
-                    settings.sampling,
-                    self.job.infer,
-                    f"tune ({name})",
-                )
+                by = asking.answering(settings, method, cues)
+                asked = [asking.Asked(by, missing, store)]
+                label = f"tune ({name})"
+                asking.collect(asked, engines, settings.sampling, self.job.infer, label)
             return table(todo, store)
 
     def _started(self) -> Mapping[str, Engine]:

@@ -109,9 +109,8 @@ class Asking:
         todo = tasks(self.problems.head(ANSWERS[in_flight]), 1)
         with Store(self.folder / str(seed)) as store:
             begun, used = time.perf_counter(), time.process_time()
-            asking.collect(
-                answering, todo, store, self.engines, self.greedy, infer, f"{in_flight} in flight"
-            )
+            asked = [asking.Asked(answering, todo, store)]
+            asking.collect(asked, self.engines, self.greedy, infer, f"{in_flight} in flight")
             took, cpu_s = time.perf_counter() - begun, time.process_time() - used
             rows = [store.row(task.key) for task in todo]
         return Load(sum(len(row["token_ids"]) for row in rows), took, cpu_s)

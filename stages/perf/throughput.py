@@ -83,10 +83,8 @@ class Asking:
         todo = tasks(self.problems, -(-2 * in_flight // N_PROBLEMS))
         with Store(self.folder / str(seed)) as store:
             begun, used = time.perf_counter(), cpu_s(self.engines)
-            asking.collect(
-                answering, todo, store, self.engines, self.pair.sampling, infer,
-                f"{in_flight} in flight",
-            )  # fmt: skip
+            asked, label = [asking.Asked(answering, todo, store)], f"{in_flight} in flight"
+            asking.collect(asked, self.engines, self.pair.sampling, infer, label)
             took, after = time.perf_counter() - begun, cpu_s(self.engines)
             rows = [store.row(task.key) for task in todo]
         return Load(took, rows, {role: 100 * (after[role] - used[role]) / took for role in used})

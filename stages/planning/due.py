@@ -13,7 +13,7 @@ import yaml
 
 from stages.config.schema import Params
 from stages.tracking import recipes, status
-from stages.tracking.record import stage_of
+from stages.tracking.record import shared, stage_of
 from stages.tracking.status import Result
 from stages.tracking.targets import Target
 
@@ -37,7 +37,10 @@ def due(params: Params) -> Due:
             found.setdefault(stage_of_result(result, params), []).extend(result.why)
     for target in following(known):
         found.setdefault(stage_of(target, params), [])
-    return found
+    for name, looking in shared(params).items():
+        if not looking.isdisjoint(found):
+            found.setdefault(name, [])
+    return {name: found[name] for name in [*outputs(params), *found] if name in found}
 
 
 def missing(outs: Iterable[str]) -> bool:
@@ -87,7 +90,7 @@ def outputs(params: Params) -> dict[str, list[str]]:
 
 def made(stage: dict[str, Any]) -> list[str]:
     """Return the outputs of a stage, its plots included."""
-    return [*stage["outs"], *stage.get("plots", [])]
+    return [*stage.get("outs", []), *stage.get("plots", [])]
 
 
 def items(stage: dict[str, Any], params: Params) -> Iterator[tuple[str, dict[str, str]]]:

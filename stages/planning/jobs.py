@@ -1,24 +1,26 @@
 """The jobs of a pair: which engines are started, for what, and on which GPUs."""
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from stages.config.contenders import contenders, together
 from stages.config.selection import infer_of, methods_of, variants_of
+from stages.config.sharing import groups
 from stages.engine import gpus, server
 from stages.engine.spec import EngineSpec, replicated, specs
 from stages.planning.pair import PlannedPair
 
-ANY_PORT = 8000  # printed where params.yaml leaves the port open
+ANY_PORT = 8000  # the first one printed where params.yaml leaves the ports open
+ANSWERING = ("infer", "ablation")  # jobs whose methods share engines
 
 
 @dataclass(frozen=True)
 class Job:
-    """Engines that are started together. `shards`: jobs like this, each for a share of problems.
+    """What is asked of some engines. `shards`: jobs like this, each for a share of problems.
 
-    `replicas`: engines of each role. `method`: under load, several that share the engines.
+    `replicas`: engines of each role. `method`: one, or several that share the engines.
     """
 
     stage: str
@@ -31,7 +33,7 @@ class Job:
 
 
 def jobs(pair: PlannedPair) -> list[Job]:
-    """Return every start of engines, in the pipeline's order."""
+    """Return what engines are started for, in the pipeline's order."""
     n, shards = infer_of(pair.params, pair.name).concurrency, pair.params.infer.shards
     methods, variants = methods_of(pair.params, pair.name), variants_of(pair.params, pair.name)
     every = tuple(dict.fromkeys(chain.from_iterable(m.roles for m in methods.values())))
@@ -44,6 +46,18 @@ def jobs(pair: PlannedPair) -> list[Job]:
         *under_load(pair),
         Job("answer_stage", "small", ("small",), n),
     ]
+
+
+def started(of_pair: Sequence[Job]) -> list[Job]:
+    """Return jobs as engines are started for them: once for all methods that can share them."""
+    asking = {job.method: job for job in of_pair if job.stage in ANSWERING}
+    shared = [
+        replace(asking[names[0]], stage="together", method=", ".join(names), roles=roles)
+        for roles, names in groups(asking).items()
+    ]
+    at = next((i for i, job in enumerate(of_pair) if job.stage in ANSWERING), 0)
+    others = [job for job in of_pair if job.stage not in ANSWERING]
+    return [*others[:at], *shared, *others[at:]]
 
 
 def under_load(pair: PlannedPair) -> Iterator[Job]:
@@ -81,12 +95,12 @@ def gpu_ids(pair: PlannedPair, job: Job) -> dict[str, tuple[str, ...]]:
 
 def commands(pair: PlannedPair) -> Iterator[str]:
     """Yield a comment and a command line for each engine of each job."""
-    first = pair.params.engines.base_port or ANY_PORT
-    for job in jobs(pair):
+    first, free = pair.params.engines.base_port, count(ANY_PORT)
+    for job in started(jobs(pair)):
         ids = gpu_ids(pair, job)
         for i, spec in enumerate(engine_specs(pair, job)):
             times = f", {job.shards} times" if job.shards > 1 else ""
             yield f"# {pair.name} {job.stage} {job.method}: {spec.role}{times}"
             visible = ",".join(ids[spec.role])
-            line = shlex.join(server.command(spec, first + i))
+            line = shlex.join(server.command(spec, first + i if first else next(free)))
             yield (f"CUDA_VISIBLE_DEVICES={visible} " if visible else "") + line

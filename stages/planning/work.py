@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stages.planning.done import done
 from stages.planning.estimates import estimates
-from stages.planning.jobs import Job, gpu_ids, jobs, n_gpus
+from stages.planning.jobs import Job, gpu_ids, jobs, n_gpus, started
 from stages.planning.pair import PlannedPair
 
 
@@ -70,8 +70,9 @@ def work_of(pair: PlannedPair, job: Job) -> Iterator[PlannedWork]:
 
 def starts(pair: PlannedPair, to_start: Sequence[Job]) -> PlannedWork:
     """Return the time until engines are ready, of all unfinished jobs one after another."""
-    each, n = pair.family.speed.start_s / 3600, sum(job.shards for job in to_start)
-    gpu_hours = sum(each * n_gpus(pair, job) * job.shards for job in to_start)
+    starting = started(to_start)
+    each, n = pair.family.speed.start_s / 3600, sum(job.shards for job in starting)
+    gpu_hours = sum(each * n_gpus(pair, job) * job.shards for job in starting)
     return PlannedWork("engines", f"{n} starts", "", {}, 0, 0, each * n, gpu_hours, 0, 0, False)
 
 

@@ -18,11 +18,10 @@ from stages.analysis.closing import closing
 from stages.config.params import load
 from stages.config.schema import Params
 from stages.engine.server import die_with_parent
+from stages.planning.due import outputs
 from stages.runtime.board import Board
 from stages.runtime.durations import spelled
 from stages.runtime.progress import LISTENED_TO
-from stages.tracking.record import stage_of
-from stages.tracking.targets import targets
 
 LOG = Path("logs/run.log")
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -67,7 +66,7 @@ def remove_broken_lock(folder: Path) -> None:
 
 def n_stages(params: Params) -> int:
     """Return the number of stages that DVC goes through; the first writes the recipes."""
-    return 1 + len({stage_of(target, params) for target in targets(params)})
+    return 1 + len(outputs(params))
 
 
 @contextmanager

@@ -10,17 +10,27 @@ from stages.tracking import status
 from stages.tracking.status import Result
 from stages.tracking.targets import Target
 
-# Rules whose outputs are one stage's in dvc.yaml.
-TOGETHER = {"tokenizer": "prepare", "merge": "infer"}
+# Rules whose outputs belong to the stage of another rule in dvc.yaml.
+MADE_WITH = {"tokenizer": "prepare", "merge": "infer"}
 
 
 def stage_of(target: Target, params: Params) -> str:
     """Return the name of a target's stage in dvc.yaml."""
-    stage = TOGETHER.get(target.stage, target.stage)
+    stage = MADE_WITH.get(target.stage, target.stage)
     if stage == "infer":
         variant = "ablation_" if target.name in params.ablation.methods else ""
         return f"{variant}infer@{target.pair}-{target.name}"
     return f"{stage}@{target.pair}" if target.pair else stage
+
+
+def shared(params: Params) -> dict[str, set[str]]:
+    """Return {stage of dvc.yaml without results of its own: those whose answers it asks for}."""
+    return {
+        f"together@{pair}": {
+            stage_of(Target("infer", pair, method), params) for method in params.all_methods
+        }
+        for pair in params.run
+    }
 
 
 def stages(found: Iterable[Result], params: Params) -> tuple[list[str], list[str]]:
@@ -28,7 +38,9 @@ def stages(found: Iterable[Result], params: Params) -> tuple[list[str], list[str
     results = [result for result in found if result.target]
     names = {result.path: stage_of(result.target, params) for result in results if result.target}
     stale = {names[result.path] for result in results if result.why}
-    return [name for name in dict.fromkeys(names.values()) if name not in stale], sorted(stale)
+    current = [name for name in dict.fromkeys(names.values()) if name not in stale]
+    asked = [name for name, looking in shared(params).items() if looking <= set(current)]
+    return [*current, *asked], sorted(stale)
 
 
 def record(params: Params) -> list[str]:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.end_to_end.conftest import TABLES, Resumed, run, succeed
+from tests import scripted
+from tests.end_to_end.conftest import TABLES, Resumed, run, succeed, write_params
 
 pytestmark = pytest.mark.end_to_end
 
@@ -64,6 +66,22 @@ def test_adding_a_method_and_its_module_asks_for_that_methods_answers_alone(repr
         module.unlink()
     asks = ("infer", "ablation_infer", "traces", "answer_stage")
     assert [name for name in stale if name.startswith(asks)] == ["infer@demo-all_cues"]
+
+
+def test_after_a_change_methods_are_asked_together_again(repro: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(repro, tmp_path / "copy", symlinks=True)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["relay"]["min_tokens"] += 1
+    write_params(folder, params)
+    log = folder / "requests.jsonl"
+
+    def asked(stage: str) -> int:
+        succeed(folder, "dvc", "repro", stage, SCRIPTED_LOG=str(log))
+        return len(scripted.requests(log))
+
+    of_all = asked("together@demo")
+    assert of_all > 0
+    assert asked("infer@demo-relaygen") == asked("infer@demo-relaygen_eagle3") == of_all
 
 
 @pytest.mark.parametrize("entrance", ["dvc", "snakemake"])

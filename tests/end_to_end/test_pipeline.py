@@ -61,6 +61,14 @@ def test_accuracy_has_every_method_and_benchmark_with_intervals(repro: Path) -> 
     assert table["paper"].null_count() == 12
 
 
+def test_all_methods_are_asked_on_shared_engines_before_each_has_its_stage(repro: Path) -> None:
+    with_engines = {folder.name for folder in (repro / "logs/demo").iterdir() if folder.is_dir()}
+    assert {name for name in with_engines if name.startswith(("together", "infer"))} == {
+        "together-large+small-0",
+        "together-eagle3+small-0",
+    }
+
+
 def test_the_relay_uses_the_mined_cues(repro: Path) -> None:
     cues = pl.read_csv(repro / "results/demo/cues.csv")
     assert cues.columns == CUE_COLUMNS

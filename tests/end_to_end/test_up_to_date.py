@@ -323,6 +323,8 @@ EDITS: dict[str, Edit] = {
     ),
     "pages": edit(appended("More.\n"), "README.md", "demo_pair/README.md"),
 }  # fmt: skip
+TOGETHER = "together@demo"  # a stage of dvc.yaml alone, without results of its own
+PUTTING_TOGETHER = ("stages/merge.py", "rule merge")  # edits after which nothing is asked for
 
 
 # Changes after which the plan is asked, too.
@@ -410,8 +412,16 @@ def test_an_edit_puts_out_of_date_what_depends_on_it_and_nothing_else(
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         expected = frozenset(job for job, modules in closures.items() if module in modules)
     assert found[name].status == expected
-    assert found[name].dvc == {in_dvc(job) for job in expected}
+    assert found[name].dvc - {TOGETHER} == {in_dvc(job) for job in expected}
     assert found[name].snakemake == following(set(expected))
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_methods_are_asked_together_after_an_edit_to_what_they_answer(
+    name: str, found: dict[str, Found]
+) -> None:
+    asked = not found[name].status.isdisjoint(ANSWERS) and name not in PUTTING_TOGETHER
+    assert (TOGETHER in found[name].dvc) == asked
 
 
 @pytest.mark.parametrize("name", PLANNED)
@@ -420,7 +430,7 @@ def test_the_plan_takes_the_same_stages_for_due_as_both_entrances(
 ) -> None:
     with made(EDITS[name], resumed.folder):
         planned = entrances.planned(resumed.folder)
-    assert planned == set(map(in_dvc, found[name].snakemake))
+    assert planned - {TOGETHER} == set(map(in_dvc, found[name].snakemake))
     assert planned >= found[name].dvc
 
 

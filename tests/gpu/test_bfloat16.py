@@ -50,7 +50,8 @@ def collect(
         answering = Answering(params.seed, pair.budget, method, CUES, TOKENIZER)
         with Store(tmp_path / store) as kept:
             missing = asking.unanswered(todo, kept)
-            asking.collect(answering, missing, kept, engines, pair.sampling, params.infer, "test")
+            asked = [asking.Asked(answering, missing, kept)]
+            asking.collect(asked, engines, pair.sampling, params.infer, "test")
             return answers.rows(todo, kept)
 
     return run

@@ -46,7 +46,8 @@ def collect(
         with Store(tmp_path / store) as kept:
             missing = asking.unanswered(todo, kept)
             method = answering(params, name, handoff)
-            asking.collect(method, missing, kept, engines, sampling, infer, "test")
+            asked = [asking.Asked(method, missing, kept)]
+            asking.collect(asked, engines, sampling, infer, "test")
             return answers.rows(todo, kept)
 
     return run
@@ -131,6 +132,7 @@ def test_a_failed_request_leaves_no_answer(
     infer = params.infer.model_copy(update={"retries": 0, "request_timeout_s": 0.01})
     method, sampling = answering(params, "large"), params.pair("demo").sampling
     with Store(tmp_path / "store") as store:
+        asked = [asking.Asked(method, [Task([1, 2, 3], 0)], store)]
         with pytest.raises(UserError, match=r"1 of 1 answers failed.*run again"):
-            asking.collect(method, [Task([1, 2, 3], 0)], store, engines, sampling, infer, "test")
+            asking.collect(asked, engines, sampling, infer, "test")
         assert not store.places

@@ -205,10 +205,9 @@ def test_an_engine_that_is_told_to_end_ends_the_stage_and_leaves_whole_answers_a
         pid = engines["small"].process.pid if victim == "server" else core_of(engines["small"])
         Timer(4.0, os.kill, (pid, signal.SIGTERM)).start()
         begun = time.monotonic()
+        asked, sampling = [asking.Asked(asking_, todo, store)], params.pair("demo").sampling
         with pytest.raises(UserError, match=r"'small' serves no more .*; see .*run again to go on"):
-            asking.collect(
-                asking_, todo, store, engines, params.pair("demo").sampling, params.infer, "test"
-            )
+            asking.collect(asked, engines, sampling, params.infer, "test")
         assert time.monotonic() - begun < 30
     kept = [store.row(key) for key in store.places]
     assert 0 < len(kept) < len(todo)

@@ -68,7 +68,7 @@ def answered(
     todo, greedy = tasks(problems, 1), Sampling(temperature=0)
     by = Answering(params.seed, params.pair("demo").budget, one, (), TOKENIZER)
     with Store(store) as kept:
-        asking.collect(by, todo, kept, engines, greedy, params.infer, "test")
+        asking.collect([asking.Asked(by, todo, kept)], engines, greedy, params.infer, "test")
         return answers.rows(todo, kept)
 
 

@@ -15,6 +15,7 @@ from stages.engine import models
 from stages.engine.client import RequestFailedError, RequestRefusedError
 from stages.generation import answers, asking
 from stages.generation.answering import Answering, Task, tasks
+from stages.generation.asking import Asked
 from stages.generation.failures import GIVE_UP_AFTER
 from stages.generation.store import Store
 from stages.methods import of_kind
@@ -75,7 +76,8 @@ def answering(name: str = "large", seed: int = 1, cues: tuple[str, ...] = ()) ->
 def collect(todo: Sequence[Task], folder: Path, concurrency: int = 4, **how: Any) -> Store:
     infer = PARAMS.infer.model_copy(update={"concurrency": concurrency})
     with Store(folder) as store:
-        asking.collect(answering(**how), todo, store, {}, PAIR.sampling, infer, "test")
+        asked = [Asked(answering(**how), todo, store)]
+        asking.collect(asked, {}, PAIR.sampling, infer, "test")
     return store
 
 
@@ -112,6 +114,39 @@ def test_an_answer_that_fails_stops_none_of_the_others_and_is_named(
     )
     missing = asking.unanswered(prompts(10), Store(tmp_path))
     assert [task.problem for task in missing] == [3, 7]
+
+
+def asked(folder: Path, name: str, seed: int, first: int, n: int) -> Asked:
+    """Tasks of one method, numbered from `first`."""
+    todo = [Task([i], 0, problem=i) for i in range(first, first + n)]
+    return Asked(answering(name, seed), todo, Store(folder / name), name)
+
+
+def test_methods_on_the_same_engines_take_turns_and_share_what_is_in_flight(
+    engine: Engine, tmp_path: Path
+) -> None:
+    infer = PARAMS.infer.model_copy(update={"concurrency": 2})
+    both = [asked(tmp_path, "large", 1, 0, 3), asked(tmp_path, "small", 1, 10, 2)]
+    with both[0].store, both[1].store:
+        asking.collect(both, {}, PAIR.sampling, infer, "test")
+    assert engine.begun == [0, 10, 1, 11, 2]
+    assert engine.most == 2
+    assert all(task.key in one.store for one in both for task in one.missing)
+
+
+def test_methods_that_are_alike_ask_for_an_answer_once(tmp_path: Path) -> None:
+    first, other = asked(tmp_path, "large", 1, 0, 3), asked(tmp_path, "large", 1, 2, 3)
+    apart = asked(tmp_path, "small", 1, 0, 1)
+    found = asking.once([first, other, apart])
+    assert [[task.problem for task in one.missing] for one in found] == [[0, 1, 2], [3, 4], [0]]
+
+
+def test_among_several_methods_a_failure_names_its_own(engine: Engine, tmp_path: Path) -> None:
+    engine.failing = {10}
+    both = [asked(tmp_path, "large", 1, 0, 3), asked(tmp_path, "small", 1, 10, 2)]
+    with both[0].store, both[1].store, pytest.raises(UserError) as caught:
+        asking.collect(both, {}, PAIR.sampling, PARAMS.infer, "test")
+    assert "1 of 5 answers failed: small, problem 10, repeat 0 (" in str(caught.value)
 
 
 CAREFUL = of_kind(

@@ -513,7 +513,7 @@ def with_r2r(folder: Path, **line: Any) -> Path:
 
 def test_a_pair_has_its_own_number_in_flight_or_the_usual_one() -> None:
     params = load(Path("params.yaml"))
-    assert [infer_of(params, name).concurrency for name in ("demo", "qwen3", None)] == [32, 16, 16]
+    assert [infer_of(params, name).concurrency for name in ("demo", "qwen3", None)] == [64, 16, 16]
 
 
 def test_a_method_takes_the_router_of_its_pair() -> None:

@@ -15,7 +15,6 @@ import yaml
 from stages import plan
 from stages.config.params import load
 from stages.config.schema import File
-from stages.config.selection import methods_of, variants_of
 from stages.generation import store
 from stages.generation.answering import tasks
 from stages.generation.asking import answers_store
@@ -29,6 +28,7 @@ from stages.planning.measured import Measured, by_a_run
 from stages.planning.pair import PlannedPair, planned_pair
 from stages.planning.work import PlannedWork, planned_work, total
 from stages.runtime.errors import UserError
+from stages.tracking import status
 from stages.tracking.files import write_text
 from stages.tracking.frames import write_parquet
 from stages.tracking.recipes import latency_recipe
@@ -226,8 +226,8 @@ def test_parts_start_engines_of_their_own_and_fill_them_as_long_as_there_are_ans
     whole, parts = planned(tmp_path, "qwen3"), planned(tmp_path, "qwen3", infer__shards=40)
     assert line(parts, "large", "math500").hours == line(whole, "large", "math500").hours
     assert line(parts, "large", "aime25").hours > line(whole, "large", "aime25").hours
-    answering = len(methods_of(PARAMS, "qwen3")) + len(variants_of(PARAMS, "qwen3"))
-    assert planned_work(parts)[-2].method == f"{4 + answering * 40} starts"
+    # Traces, margins, latency, answer stages; large and small, eagle3 and small, and draft.
+    assert planned_work(parts)[-2].method == f"{4 + 3 * 40} starts"
 
 
 def test_latency_is_one_answer_at_a_time_on_the_gpus_of_all_methods(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_engines_are_started_only_for_what_is_not_finished(tmp_path: Path) -> No
         (tmp_path / "results/demo").mkdir(parents=True, exist_ok=True)
         (tmp_path / "results/demo" / file).touch()
     after = planned_work(planned(tmp_path, "demo"))[-2]
-    assert (before.method, after.method) == ("16 starts", "14 starts")
+    assert (before.method, after.method) == ("7 starts", "5 starts")
 
 
 def test_the_projects_pairs_all_fit(tmp_path: Path) -> None:
@@ -368,8 +368,9 @@ def test_commands_name_the_gpus_and_can_be_pasted(
 ) -> None:
     run(monkeypatch, "--params", str(params_file(tmp_path)), "--pair", "qwen3", "--commands")
     lines = capsys.readouterr().out.splitlines()
-    first = lines.index("# qwen3 infer relaygen: large")
-    assert lines[first + 2] == "# qwen3 infer relaygen: small"
+    (about,) = (line for line in lines if re.match("# qwen3 together .*relaygen, .*: large$", line))
+    first = lines.index(about)
+    assert lines[first + 2] == about.replace(": large", ": small")
     for line, ids, model in (
         (lines[first + 1], "0,1", "Qwen/Qwen3-32B"),
         (lines[first + 3], "2", "Qwen/Qwen3-1.7B"),
@@ -470,7 +471,7 @@ def test_answers_to_prompts_that_may_change_are_not_counted_as_kept(
 def test_all_stages_of_dvc_are_due_where_nothing_is_there(own_project: Path) -> None:
     found = due(PARAMS)
     assert found["traces@demo"] == [NOT_THERE]
-    assert len(found) == len(outputs(PARAMS)) == 16 + len(PARAMS.all_methods)
+    assert len(found) == len(outputs(PARAMS)) == 17 + len(PARAMS.all_methods)
 
 
 def result(path: str, target: Target | None, *inputs: str, why: str = "") -> Result:
@@ -490,6 +491,16 @@ CHAIN = [
 
 def test_what_is_made_of_what_is_made_again_follows_and_nothing_else() -> None:
     assert following(CHAIN) - {CUES} == {SETS, RELAYED}
+
+
+@pytest.mark.parametrize(("stage", "together"), [("merge", True), ("score", False)])
+def test_methods_are_asked_together_where_the_answers_of_any_are_due(
+    monkeypatch: pytest.MonkeyPatch, stage: str, together: bool
+) -> None:
+    target = Target(stage, "demo", "large" if stage == "merge" else None)
+    monkeypatch.setattr("stages.planning.due.missing", lambda _: False)
+    monkeypatch.setattr(status, "compared", lambda _: [result("a", target, why="settings: seed")])
+    assert ("together@demo" in due(PARAMS)) == together
 
 
 def test_where_nothing_is_out_of_date_nothing_follows() -> None:

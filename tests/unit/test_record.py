@@ -35,7 +35,8 @@ def in_dvc_yaml(project: Path) -> set[str]:
 def test_every_result_belongs_to_a_stage_of_dvc_and_every_stage_makes_one(
     in_dvc_yaml: set[str],
 ) -> None:
-    assert {stage_of(target, PARAMS) for target in targets(PARAMS)} | {"recipes"} == in_dvc_yaml
+    without = {"recipes", *record.shared(PARAMS)}
+    assert {stage_of(target, PARAMS) for target in targets(PARAMS)} | without == in_dvc_yaml
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,14 @@ def test_a_stage_is_recorded_if_all_of_its_results_are_up_to_date() -> None:
         ["traces@demo", "infer@demo-large"],
         ["infer@demo-relaygen", "margins@demo"],
     )
+
+
+def test_the_stage_that_asks_for_all_methods_is_recorded_once_all_have_their_answers() -> None:
+    every = [result("merge", method) for method in PARAMS.all_methods]
+    assert "together@demo" in stages(every, PARAMS)[0]
+    assert "together@demo" not in stages(every[1:], PARAMS)[0]
+    stale = result("merge", next(iter(PARAMS.all_methods)), "settings: budget")
+    assert "together@demo" not in stages([stale, *every[1:]], PARAMS)[0]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import suppress
 from snakemake.exceptions import WorkflowError
 from stages.analysis.listing import FIGURES, OF_LOAD, TABLES
 from stages.config import params as settings
-from stages.config import contenders, selection
+from stages.config import contenders, selection, sharing
 from stages.engine.gpus import n_cards, visible_gpus
 from stages.engine.spec import replicated, specs
 from stages.runtime.errors import UserError
@@ -97,14 +97,31 @@ def methods_of(pair):
     return list(selection.methods_of(PARAMS, pair))
 
 
+def together(pair):
+    """{engines: the methods that share them}; without them each method's job starts its own."""
+    had = selection.methods_of(PARAMS, pair) | selection.variants_of(PARAMS, pair)
+    return {"+".join(roles): names for roles, names in sharing.groups(had).items()}
+
+
 def generations_of(methods, pair):
     """The folders of methods' answers."""
     return [f"results/{pair}/generations/{method}" for method in methods]
 
 
 def cores(pair):
-    """The cores of a job with a pair's engines."""
-    return min(CORES, CORES_ON_GPUS) if on_gpus(pair) else CORES
+    """The cores of a job with a pair's engines: all, where it cannot share the machine."""
+    shares = on_gpus(pair) and PARAMS.engines.base_port is None
+    return min(CORES, CORES_ON_GPUS) if shares else CORES
+
+
+def cores_together(pair):
+    """The same for methods that are asked together.
+
+    On a CPU, sets of engines work side by side: while one of a relay's engines writes, the other
+    one waits. Not where ports are given, which all jobs' servers take.
+    """
+    alone = on_gpus(pair) or PARAMS.engines.base_port
+    return cores(pair) if alone else PARAMS.engines.cpu_threads
 
 
 def gpus(pair, roles):
@@ -136,4 +153,5 @@ wildcard_constraints:
     pair=one_of(PARAMS.pairs),
     set=one_of(s for p in PARAMS.pairs.values() for s in p.problem_sets),
     method=one_of(PARAMS.all_methods),
+    engines="[^/]+",
     part=r"\d+",

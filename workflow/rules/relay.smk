@@ -59,6 +59,53 @@ rule replay:
         "python -m stages.replay --pair {wildcards.pair:q} --recipe {params.recipe:q} --log {log:q} --traces {input.traces:q} --tokenizer {input.tokenizer:q} --cues {input.cues:q} --out {output.values:q}"
 
 
+rule together:
+    input:
+        problems=lambda w: benchmarks_of(w.pair),
+        cue_sets=lambda w: expand(
+            "results/{pair}/cue_sets/{method}.yaml",
+            pair=w.pair,
+            method=together(w.pair)[w.engines],
+        ),
+    output:
+        touch("logs/{pair}/together-{engines}-{part}.done"),
+    log:
+        "logs/{pair}/together-{engines}-{part}.log",
+    benchmark:
+        "logs/{pair}/together-{engines}-{part}.tsv"
+    # What takes longest first.
+    priority: lambda w: len(together(w.pair)[w.engines])
+    container:
+        PARAMS.containers.engine
+    threads: lambda w: cores_together(w.pair)
+    resources:
+        mem_mb=12000,
+        runtime=1440,
+        gpu=lambda w: gpus(w.pair, w.engines.split("+")),
+    params:
+        problems=lambda w: f"results/{w.pair}/problems",
+        cue_sets=lambda w: f"results/{w.pair}/cue_sets",
+    message:
+        "Answers of methods that share {wildcards.pair}'s engines {wildcards.engines}, part {wildcards.part}"
+    shell:
+        "python -m stages.together --pair {wildcards.pair:q} --engines {wildcards.engines:q} --part {wildcards.part:q} --log {log:q} --problems {params.problems:q} --cue-sets {params.cue_sets:q}"
+
+
+# Targets: what dvc.yaml asks for of a pair.
+for pair in PARAMS.run:
+
+    rule:
+        name:
+            f"together_of_{pair}"
+        input:
+            expand(
+                "logs/{pair}/together-{engines}-{part}.done",
+                pair=pair,
+                engines=together(pair),
+                part=range(PARAMS.infer.shards),
+            ),
+
+
 rule infer:
     input:
         problems=lambda w: benchmarks_of(w.pair, w.method),
