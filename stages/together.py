@@ -8,8 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from stages.config.params import load
-from stages.config.selection import methods_of, variants_of
-from stages.config.sharing import groups
+from stages.config.sharing import sets_of_engines
 from stages.generation import asking, benchmarks
 from stages.generation.asking import Wanted
 from stages.planning.due import due
@@ -39,9 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     command_line.start_log(args.log)
     params = load(args.params)
-    methods = methods_of(params, args.pair) | variants_of(params, args.pair)
-    sharing = groups(methods)[tuple(args.engines.split("+"))]
-    to_make = due(params)
+    sharing, to_make = sets_of_engines(params, args.pair)[args.engines], due(params)
     ahead = [
         name for name in sharing if stage_of(Target("infer", args.pair, name), params) in to_make
     ]

@@ -109,13 +109,16 @@ def durations(logs: Path, stages: Iterable[str]) -> dict[str, float]:
     found = {}
     for stage in stages:
         names = [stage, *ALSO.get(stage, ())]
-        files = [file for name in names for file in logs.glob(f"{name}.tsv")]
-        files += [file for name in names for file in logs.glob(f"{name}-*.tsv")]
-        if files:
-            found[stage] = covered(
-                (end - seconds(file), end) for file in files for end in [file.stat().st_mtime]
-            )
+        patterns = [f"{name}{rest}.tsv" for name in names for rest in ("", "-*")]
+        if spans := [span(file) for pattern in patterns for file in logs.glob(pattern)]:
+            found[stage] = covered(spans)
     return found
+
+
+def span(file: Path) -> tuple[float, float]:
+    """Return when a job began and ended, by its benchmark file, which is written at its end."""
+    end = file.stat().st_mtime
+    return end - seconds(file), end
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:

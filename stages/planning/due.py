@@ -30,8 +30,8 @@ def due(params: Params) -> Due:
 
     Those that only follow another have no reason of their own.
     """
-    known = list(status.compared(recipes.today(params)))
-    found = {name: [NOT_THERE] for name, outs in outputs(params).items() if missing(outs)}
+    known, listed = list(status.compared(recipes.today(params))), outputs(params)
+    found = {name: [NOT_THERE] for name, outs in listed.items() if missing(outs)}
     for result in known:
         if result.why:
             found.setdefault(stage_of_result(result, params), []).extend(result.why)
@@ -40,7 +40,7 @@ def due(params: Params) -> Due:
     for name, looking in shared(params).items():
         if not looking.isdisjoint(found):
             found.setdefault(name, [])
-    return {name: found[name] for name in [*outputs(params), *found] if name in found}
+    return {name: found[name] for name in [*listed, *found] if name in found}
 
 
 def missing(outs: Iterable[str]) -> bool:

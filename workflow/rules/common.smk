@@ -99,8 +99,7 @@ def methods_of(pair):
 
 def together(pair):
     """{engines: the methods that share them}; without them each method's job starts its own."""
-    had = selection.methods_of(PARAMS, pair) | selection.variants_of(PARAMS, pair)
-    return {"+".join(roles): names for roles, names in sharing.groups(had).items()}
+    return sharing.sets_of_engines(PARAMS, pair)
 
 
 def generations_of(methods, pair):
